@@ -1,0 +1,96 @@
+/*
+ * spool: messages on stable storage: a segmented append-only log with group commit. Written to the
+ * format in docs/spool-format.md. One owner (a lock keeps a second process out), one thread.
+ *
+ * The promise is the order of calls: spool_append and spool_mark only put records in the batch;
+ * spool_sync writes the batch and makes it durable; only then may anybody be told. A failed
+ * sync is final: the caller must stop the process and replay (never retry fsync).
+ *
+ * Two logs of the same format under one directory: `queue/` and `held/`. A message lives in one of them;
+ * spool_move_held copies it over. The state of a message beyond its bytes (outcomes, holds) is a
+ * snapshot, opaque here, written whole at every change: the newest wins, so replay and compaction
+ * need nothing else.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/id.h"
+#include "base/map.h"
+#include "task/task.h"
+
+struct spool;
+
+struct spool_options {
+	uint64_t segment_bytes;  /* a segment is closed past this; 64 MiB by default */
+	uint64_t big_body_bytes; /* bodies larger than this are files of their own; 1 MiB */
+	uint64_t reserve_bytes;  /* appends fail with -ENOSPC below this much free space */
+};
+
+/* What replay tells, record by record. Later records win; see spool_replay. */
+enum spool_event {
+	SPOOL_MESSAGE, /* payload = envelope */
+	SPOOL_STATE,   /* payload = state snapshot */
+	SPOOL_DONE,    /* payload = final state snapshot; the message is gone */
+};
+
+typedef int spool_replay_fn(void *arg, enum spool_event event, msg_id id, nsec written_wall,
+			    str payload);
+/* What replay found wrong (a bad checksum, a torn tail, a foreign file), for the log. */
+typedef void spool_damage_fn(void *arg, const char *file, uint64_t offset, const char *what);
+
+/* Opens or creates the spool below `dir` and locks it. -EWOULDBLOCK: another process owns it;
+ * -EPROTONOSUPPORT: a format version that this program does not know. */
+int spool_open(const char *dir, const struct spool_options *options, struct spool **ret_spool);
+/* Reads every segment; calls `each` in the order of writing for every message, state and done record that
+ * is whole. Must be called once, before anything else. */
+int spool_replay(struct spool *s, spool_replay_fn *each, spool_damage_fn *damage, void *arg);
+/* Waits for nothing and syncs nothing. */
+void spool_close(struct spool *s);
+
+/* Puts a message in the batch: envelope bytes and body_bytes from body_fd (offset 0; a sealed memfd).
+ * Parks (yields) only while copying a big body, which is durable in its own file before the record
+ * is in the batch. -EEXIST: the id is in the spool. -ENOSPC: below the reserve. -EIO and others: the
+ * batch is unchanged. */
+int spool_append(struct task *tk, struct spool *s, msg_id id, str envelope, int body_fd,
+		 uint64_t body_bytes);
+/* Puts a state snapshot in the batch (SPOOL_STATE), or ends the message (SPOOL_DONE). -ENOENT. */
+int spool_mark(struct spool *s, enum spool_event event, msg_id id, str state);
+/* Writes the batch and waits for the disk. 0: everything put in before is durable. Anything else:
+ * stop the process. */
+int spool_sync(struct spool *s);
+/* Bytes and records in the batch; 0: nothing to sync. */
+size_t spool_batch_bytes(const struct spool *s);
+
+/* Where a message is, for reading. The fd stays the spool's, valid until the next call that is not a
+ * read; pass it on or dup it. */
+struct spool_body {
+	int fd;
+	uint64_t offset;
+	uint64_t bytes;
+	uint32_t crc32c; /* of the body alone */
+};
+
+/* The envelope, appended to *to after its checksum was verified, and the body's place. -ENOENT; -EBADMSG:
+ * damaged on disk. Works for messages still in the batch only after spool_sync. */
+int spool_read(struct spool *s, msg_id id, struct buf *to, struct spool_body *ret_body);
+/* The newest state snapshot (empty when none was written). */
+int spool_read_state(struct spool *s, msg_id id, struct buf *to);
+bool spool_has(const struct spool *s, msg_id id);
+
+/* Moves a message between the logs, durably (syncs both). */
+int spool_move_held(struct task *tk, struct spool *s, msg_id id, bool to_held);
+
+/* One bounded step of housekeeping: deletes dead segments, copies stragglers forward when a segment is
+ * mostly dead. 1: there is more to do, 0: nothing now. Call it when idle and after deliveries. */
+int spool_compact(struct task *tk, struct spool *s);
+
+struct spool_usage {
+	uint64_t messages;
+	uint64_t live_bytes; /* of live messages, headers included */
+	uint64_t disk_bytes; /* of all segments and big bodies */
+	uint64_t free_bytes; /* on the file system */
+	uint64_t segments;
+	bool below_reserve;
+};
+
+int spool_usage(struct spool *s, struct spool_usage *ret_usage);
