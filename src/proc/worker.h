@@ -25,18 +25,22 @@ struct worker {
 struct worker_hooks {
 	Locum__Process self;
 	/* After the first snapshot, before the sandbox: open files, read keys. Fills the request's own
-	 * fields (readable files …). An error ends the process. */
+	 * fields (readable files, writable_dir …). An error ends the process. As root, files are created
+	 * as `user` already here, and everything that root may read can be read. May be NULL. */
 	int (*acquire)(struct task *tk, struct worker *w, struct sandbox_request *request);
-	/* The sandbox is closed and Ready was sent. */
+	/* The sandbox is closed and Ready was sent; comes before the first peer and listener. May return 0
+	 * at once or run on; an error ends the process. */
 	int (*serve)(struct task *tk, struct worker *w);
-	/* A newer snapshot is in w->conf. May be NULL. */
+	/* A newer snapshot is in w->conf; on smtpin the whole set of listeners follows. May be NULL. */
 	void (*reconfigured)(struct task *tk, struct worker *w);
 	/* A channel to a (new) peer, which replaces an earlier one of that process and index; its messages go
-	 * to `message`, its end to `peer_gone`. */
+	 * to `message`, its end to `peer_gone`, which for the earlier one comes before this call. The
+	 * channel is the worker's: it is freed right after peer_gone, never by the process. */
 	void (*peer)(struct task *tk, struct worker *w, struct channel *ch);
 	void (*peer_gone)(struct worker *w, struct channel *ch);
 	ipc_handler *message; /* arg is the struct worker; messages from locumd that are not the worker's own too */
-	/* smtpin only: a listening socket, now ours. last: none will follow. */
+	/* smtpin only: a listening socket, now ours. last: none will follow. After a reload the whole set
+	 * comes again, unchanged sockets as fresh descriptors: it replaces the earlier set. */
 	void (*listener)(struct task *tk, struct worker *w, str name, int fd, bool last);
 	/* Finish what is in progress, then return: the process exits 0. */
 	void (*shutdown)(struct task *tk, struct worker *w);
