@@ -89,7 +89,7 @@ static void add_time(struct line *l)
 {
 	struct timespec ts;
 	struct tm tm;
-	char text[40];
+	char text[96];
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	gmtime_r(&ts.tv_sec, &tm);

@@ -21,10 +21,18 @@ struct sys_event {
 	bool readable, writable;
 };
 
-enum sys_watch { SYS_WATCH_EDGE, SYS_WATCH_LISTENER };
+/* What of a descriptor is watched, a set: level-triggered unless EDGE; LISTENER wakes one of several
+ * processes that watch the same socket. */
+enum sys_watch {
+	SYS_WATCH_READ = 1 << 0,
+	SYS_WATCH_WRITE = 1 << 1,
+	SYS_WATCH_EDGE = 1 << 2,
+	SYS_WATCH_LISTENER = 1 << 3,
+};
 
 int sys_poller_new(void);
-int sys_poller_add(int poller, int fd, void *key, enum sys_watch how);
+int sys_poller_add(int poller, int fd, void *key, unsigned watch);
+int sys_poller_modify(int poller, int fd, void *key, unsigned watch);
 int sys_poller_remove(int poller, int fd);
 /* Number of events, 0 at `timeout` (a duration; NEVER waits for ever). */
 int sys_poller_wait(int poller, struct sys_event *ret_events, int max, nsec timeout);

@@ -31,11 +31,21 @@ void loop_stop(struct loop *loop);
 nsec loop_now(const struct loop *loop);
 size_t loop_task_count(const struct loop *loop);
 
+/* --- signals: wait until somebody says that something changed --- */
+struct signal {
+	struct list waiters;
+};
+
+void signal_init(struct signal *s);
+/* Spurious wakes are allowed: check the condition again in a loop. */
+int signal_wait(struct task *tk, struct signal *s, nsec deadline);
+void signal_raise(struct signal *s);
+
 /* --- groups: tasks that are cancelled and waited for together --- */
 struct group {
 	struct loop *loop;
 	struct list tasks;
-	struct list waiters;
+	struct signal ended;
 };
 
 void group_init(struct group *g, struct loop *loop);
@@ -46,7 +56,7 @@ size_t group_count(const struct group *g);
 
 /* --- tasks --- */
 /* Starts fn(tk, arg) at the loop's next turn. `group` may be NULL. `name` must be static.
- * 0, -ENOMEM, or -EAGAIN past the loop's task limit (RLIMIT-like, see loop_task_max). */
+ * 0 or -ENOMEM. */
 int task_start(struct loop *loop, struct group *group, const char *name, task_fn *fn, void *arg);
 struct loop *task_loop(const struct task *tk);
 nsec task_now(const struct task *tk);
@@ -66,28 +76,17 @@ int task_yield(struct task *tk);
 /* Runs fn(arg) on the process's main stack: for library code that needs deep stacks. It cannot park. */
 void task_on_main_stack(struct task *tk, void (*fn)(void *), void *arg);
 
-/* --- signals: wait until somebody says that something changed --- */
-struct signal {
-	struct list waiters;
-};
-
-void signal_init(struct signal *s);
-/* Spurious wakes are allowed: check the condition again in a loop. */
-int signal_wait(struct task *tk, struct signal *s, nsec deadline);
-void signal_raise(struct signal *s);
-
 /* --- file descriptors --- */
 enum io_direction { IO_READ, IO_WRITE };
 
-/* A watched, non-blocking descriptor. Registered edge-triggered once for both directions; one task at
- * a time may wait in each direction. Try the call first, wait on -EAGAIN. */
+/* A watched, non-blocking descriptor; one task at a time may wait in each direction. Edge-triggered: try
+ * the call first, wait on -EAGAIN. */
 struct io {
 	int fd;
 	struct loop *loop;
 	struct task *waiter[2];
 	bool ready[2];
-	/* For libraries with callbacks of their own: when set, called on the main stack for every event
-	 * instead of waking waiters. */
+	/* For libraries with callbacks of their own (see io_init_callback). */
 	void (*callback)(struct io *io, bool readable, bool writable);
 };
 
@@ -95,6 +94,12 @@ struct io {
 int io_init(struct io *io, struct loop *loop, int fd);
 /* For a listening socket that several processes watch: wakes one of them, level-triggered. */
 int io_init_listener(struct io *io, struct loop *loop, int fd);
+/* For libraries with callbacks: level-triggered; `callback` runs on the main stack for as long as the fd
+ * is ready for what io_interest asked for (nothing at first). It may call io_done or io_release. The
+ * fd is used as it is (not made non-blocking) and is not closed by io_release. */
+int io_init_callback(struct io *io, struct loop *loop, int fd,
+		     void (*callback)(struct io *io, bool readable, bool writable));
+int io_interest(struct io *io, bool readable, bool writable);
 /* Stops watching and closes. Allowed twice; a waiting task gets -ECANCELED. */
 void io_done(struct io *io);
 /* Stops watching and gives the descriptor back. */

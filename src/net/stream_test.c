@@ -1,0 +1,352 @@
+#include "net/stream.h"
+
+#include "base/cleanup.h"
+#include "net/tls.h"
+#include "task/sys.h"
+
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define IN_MAX (128 * 1024)
+#define OUT_MAX (32 * 1024)
+
+static void run_task(task_fn *fn, void *arg)
+{
+	_cleanup_(loop_freep) struct loop *loop = NULL;
+
+	assert_int_equal(loop_new(&loop), 0);
+	assert_int_equal(task_start(loop, NULL, "test", fn, arg), 0);
+	assert_int_equal(loop_run(loop), 0);
+}
+
+/* --- lines --- */
+
+struct line_case {
+	const char *name;
+	const char *sent;
+	size_t line_max;
+	/* Expected results of stream_line, one after another; text NULL: the error. */
+	struct {
+		int r;
+		const char *text;
+	} expect[4];
+};
+
+static const struct line_case line_cases[] = {
+	{ "only CRLF ends a line", "a\nb\rc\r\nd\r\n", 100, { { 0, "a\nb\rc" }, { 0, "d" } } },
+	{ "an empty line is a line", "\r\n", 100, { { 0, "" } } },
+	{ "CR CR LF keeps the first CR", "a\r\r\n", 100, { { 0, "a\r" } } },
+	{ "a line of the maximum is taken", "12345\r\nx\r\n", 5, { { 0, "12345" }, { 0, "x" } } },
+	{ "a longer one is thrown away, the next is read",
+	  "123456\r\nx\r\n",
+	  5,
+	  { { -EMSGSIZE, NULL }, { 0, "x" } } },
+	{ "a line without end is no line", "abc", 100, { { -ENODATA, NULL } } },
+};
+
+struct line_run {
+	const struct line_case *c;
+	int fd;
+	size_t piece; /* bytes a send */
+};
+
+static void sends_pieces(struct task *tk, void *arg)
+{
+	struct line_run *run = arg;
+	str rest = str_of(run->c->sent);
+
+	while (rest.n > 0) {
+		str piece = str_first(rest, run->piece);
+
+		assert_int_equal(sys_send(run->fd, piece), piece.n);
+		rest = str_from(rest, piece.n);
+		assert_int_equal(task_yield(tk), 0);
+	}
+	sys_close(run->fd);
+}
+
+static void reads_lines(struct task *tk, void *arg)
+{
+	struct line_run *run = arg;
+	struct stream s;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	run->fd = pair[1];
+	assert_int_equal(stream_init(&s, task_loop(tk), pair[0], IN_MAX, OUT_MAX), 0);
+	assert_int_equal(task_start(task_loop(tk), NULL, "sender", sends_pieces, run), 0);
+	for (size_t i = 0; i < 4; i++) {
+		str line;
+		int r;
+
+		if (run->c->expect[i].r == 0 && !run->c->expect[i].text)
+			break;
+		r = stream_line(tk, &s, run->c->line_max, task_in(tk, NSEC_S), &line);
+		assert_int_equal(r, run->c->expect[i].r);
+		if (r == 0)
+			assert_true(str_eq(line, str_of(run->c->expect[i].text)));
+	}
+	stream_done(&s);
+}
+
+static void lines_are_found_however_they_are_cut(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(line_cases); i++) {
+		for (size_t piece = 1; piece <= 20; piece++) {
+			struct line_run run = { .c = &line_cases[i], .piece = piece };
+
+			run_task(reads_lines, &run);
+		}
+	}
+}
+
+/* --- a big transfer both ways, plain and TLS --- */
+
+#define BULK_BYTES (4 * 1024 * 1024)
+
+struct bulk {
+	int pair[2];
+	SSL_CTX *server, *client;
+	bool echoed;
+};
+
+static void echoes(struct task *tk, void *arg)
+{
+	struct bulk *b = arg;
+	struct stream s;
+	size_t total = 0;
+
+	assert_int_equal(stream_init(&s, task_loop(tk), b->pair[1], IN_MAX, OUT_MAX), 0);
+	if (b->server) {
+		assert_int_equal(
+			stream_start_tls(tk, &s, b->server, true, NULL, task_in(tk, 5 * NSEC_S)), 0);
+		assert_string_equal(stream_tls_version(&s), "TLSv1.3");
+	}
+	while (total < BULK_BYTES) {
+		ssize_t got = stream_fill(tk, &s, task_in(tk, 5 * NSEC_S));
+		str pending = stream_pending(&s);
+
+		assert_true(got > 0);
+		total += pending.n;
+		assert_int_equal(stream_write(tk, &s, pending, task_in(tk, 5 * NSEC_S)), 0);
+		stream_consume(&s, pending.n);
+	}
+	assert_int_equal(stream_flush(tk, &s, task_in(tk, 5 * NSEC_S)), 0);
+	assert_int_equal(stream_fill(tk, &s, task_in(tk, 5 * NSEC_S)), 0);
+	stream_done(&s);
+	b->echoed = true;
+}
+
+static void sends_bulk(struct task *tk, void *arg)
+{
+	struct stream *s = arg;
+	_cleanup_(freep) char *bytes = malloc(BULK_BYTES);
+
+	for (size_t i = 0; i < BULK_BYTES; i++)
+		bytes[i] = (char)(i * 2654435761u >> 13);
+	assert_int_equal(stream_write(tk, s, str_mem(bytes, BULK_BYTES), task_in(tk, 5 * NSEC_S)), 0);
+	assert_int_equal(stream_flush(tk, s, task_in(tk, 5 * NSEC_S)), 0);
+}
+
+static void reads_bulk_back(struct task *tk, void *arg)
+{
+	struct bulk *b = arg;
+	struct stream s;
+	struct group g;
+	size_t total = 0;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, b->pair), 0);
+	group_init(&g, task_loop(tk));
+	assert_int_equal(task_start(task_loop(tk), NULL, "echo", echoes, b), 0);
+	assert_int_equal(stream_init(&s, task_loop(tk), b->pair[0], IN_MAX, OUT_MAX), 0);
+	if (b->client)
+		assert_int_equal(stream_start_tls(tk, &s, b->client, false, "mx.example",
+						  task_in(tk, 5 * NSEC_S)),
+				 0);
+	assert_int_equal(task_start(task_loop(tk), &g, "bulk", sends_bulk, &s), 0);
+	while (total < BULK_BYTES) {
+		str pending;
+
+		assert_true(stream_fill(tk, &s, task_in(tk, 5 * NSEC_S)) > 0);
+		pending = stream_pending(&s);
+		for (size_t i = 0; i < pending.n; i++)
+			if (pending.p[i] != (char)((total + i) * 2654435761u >> 13))
+				fail_msg("byte %zu differs", total + i);
+		total += pending.n;
+		stream_consume(&s, pending.n);
+	}
+	assert_int_equal(total, BULK_BYTES);
+	assert_int_equal(group_wait(tk, &g, task_in(tk, 5 * NSEC_S)), 0);
+	stream_done(&s);
+	while (!b->echoed)
+		assert_int_equal(task_sleep(tk, NSEC_MS), 0);
+}
+
+static void plain_bytes_arrive_whole_and_in_order(void **state)
+{
+	struct bulk b = { 0 };
+
+	(void)state;
+	run_task(reads_bulk_back, &b);
+}
+
+/* A self-signed certificate, in PEM, made on the spot. */
+static void make_pem(char **ret_certificate, char **ret_key)
+{
+	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+	X509 *x = X509_new();
+	BIO *c = BIO_new(BIO_s_mem()), *k = BIO_new(BIO_s_mem());
+	char *p;
+	long n;
+
+	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+	X509_gmtime_adj(X509_getm_notBefore(x), 0);
+	X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+	X509_set_pubkey(x, key);
+	X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
+				   (const unsigned char *)"mx.example", -1, -1, 0);
+	X509_set_issuer_name(x, X509_get_subject_name(x));
+	assert_true(X509_sign(x, key, EVP_sha256()) > 0);
+	PEM_write_bio_X509(c, x);
+	PEM_write_bio_PrivateKey(k, key, NULL, NULL, 0, NULL, NULL);
+	n = BIO_get_mem_data(c, &p);
+	*ret_certificate = strndup(p, (size_t)n);
+	n = BIO_get_mem_data(k, &p);
+	*ret_key = strndup(p, (size_t)n);
+	BIO_free(c);
+	BIO_free(k);
+	X509_free(x);
+	EVP_PKEY_free(key);
+}
+
+static void tls_bytes_arrive_whole_and_in_order(void **state)
+{
+	_cleanup_(tls_context_freep) SSL_CTX *server = NULL, *client = NULL;
+	_cleanup_(freep) char *certificate = NULL, *key = NULL;
+	struct bulk b = { 0 };
+	char error[128];
+
+	(void)state;
+	make_pem(&certificate, &key);
+	assert_int_equal(
+		tls_server_new(str_of(certificate), str_of(key), &server, error, sizeof(error)), 0);
+	assert_int_equal(tls_client_opportunistic_new(&client), 0);
+	b.server = server;
+	b.client = client;
+	run_task(reads_bulk_back, &b);
+}
+
+static void a_key_that_does_not_fit_is_named(void **state)
+{
+	_cleanup_(freep) char *certificate = NULL, *key = NULL, *c2 = NULL, *k2 = NULL;
+	_cleanup_(tls_context_freep) SSL_CTX *server = NULL;
+	char error[128];
+
+	(void)state;
+	make_pem(&certificate, &key);
+	make_pem(&c2, &k2);
+	assert_int_equal(
+		tls_server_new(str_of(certificate), str_of(k2), &server, error, sizeof(error)),
+		-EINVAL);
+	assert_non_null(strstr(error, "key"));
+	assert_int_equal(tls_server_new(STR("nonsense"), str_of(key), &server, error, sizeof(error)),
+			 -EINVAL);
+	assert_non_null(strstr(error, "certificate"));
+}
+
+/* --- what was sent in the clear before the handshake is never read after it --- */
+
+static void client_sends_early(struct task *tk, void *arg)
+{
+	struct bulk *b = arg;
+	struct stream s;
+
+	assert_int_equal(stream_init(&s, task_loop(tk), b->pair[1], IN_MAX, OUT_MAX), 0);
+	assert_int_equal(
+		stream_start_tls(tk, &s, b->client, false, NULL, task_in(tk, 5 * NSEC_S)), 0);
+	assert_int_equal(stream_write(tk, &s, STR("secret\r\n"), NEVER), 0);
+	assert_int_equal(stream_flush(tk, &s, task_in(tk, NSEC_S)), 0);
+	while (!b->echoed)
+		assert_int_equal(task_sleep(tk, NSEC_MS), 0);
+	stream_done(&s);
+}
+
+static void server_reads_after_tls(struct task *tk, void *arg)
+{
+	struct bulk *b = arg;
+	struct stream s;
+	str line;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, b->pair), 0);
+	assert_int_equal(sys_send(b->pair[1], STR("STARTTLS\r\nRSET\r\n")), 16);
+	assert_int_equal(stream_init(&s, task_loop(tk), b->pair[0], IN_MAX, OUT_MAX), 0);
+	assert_int_equal(stream_line(tk, &s, 100, task_in(tk, NSEC_S), &line), 0);
+	assert_true(str_eq(line, STR("STARTTLS")));
+	assert_int_equal(task_start(task_loop(tk), NULL, "client", client_sends_early, b), 0);
+	assert_int_equal(
+		stream_start_tls(tk, &s, b->server, true, NULL, task_in(tk, 5 * NSEC_S)), 0);
+	assert_int_equal(stream_line(tk, &s, 100, task_in(tk, NSEC_S), &line), 0);
+	assert_true(str_eq(line, STR("secret")));
+	stream_done(&s);
+	b->echoed = true;
+}
+
+static void plaintext_before_a_handshake_is_thrown_away(void **state)
+{
+	_cleanup_(tls_context_freep) SSL_CTX *server = NULL, *client = NULL;
+	_cleanup_(freep) char *certificate = NULL, *key = NULL;
+	struct bulk b = { 0 };
+	char error[128];
+
+	(void)state;
+	make_pem(&certificate, &key);
+	assert_int_equal(
+		tls_server_new(str_of(certificate), str_of(key), &server, error, sizeof(error)), 0);
+	assert_int_equal(tls_client_opportunistic_new(&client), 0);
+	b.server = server;
+	b.client = client;
+	run_task(server_reads_after_tls, &b);
+}
+
+static void waits_in_vain(struct task *tk, void *arg)
+{
+	struct stream s;
+	int pair[2];
+	str line;
+
+	(void)arg;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(stream_init(&s, task_loop(tk), pair[0], IN_MAX, OUT_MAX), 0);
+	assert_int_equal(stream_line(tk, &s, 100, task_in(tk, 5 * NSEC_MS), &line), -ETIMEDOUT);
+	assert_int_equal(s.in.cap, 0);
+	stream_done(&s);
+	sys_close(pair[1]);
+}
+
+static void an_idle_stream_times_out_and_holds_no_buffer(void **state)
+{
+	(void)state;
+	run_task(waits_in_vain, NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lines_are_found_however_they_are_cut),
+		cmocka_unit_test(plain_bytes_arrive_whole_and_in_order),
+		cmocka_unit_test(tls_bytes_arrive_whole_and_in_order),
+		cmocka_unit_test(a_key_that_does_not_fit_is_named),
+		cmocka_unit_test(plaintext_before_a_handshake_is_thrown_away),
+		cmocka_unit_test(an_idle_stream_times_out_and_holds_no_buffer),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,10 @@
+/*
+ * tls_bio: lets OpenSSL read and write through task/sys.h, so that TLS meets the same network as
+ * everything else. Private to src/net.
+ */
+#pragma once
+
+struct ssl_st;
+
+/* Both directions of ssl over fd, which stays the caller's. 0 or -ENOMEM. */
+int tls_bio_attach(struct ssl_st *ssl, int fd);
