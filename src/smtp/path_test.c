@@ -1,0 +1,144 @@
+#include "smtp/path.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define A16 "aaaaaaaaaaaaaaaa"
+#define A64 A16 A16 A16 A16
+#define L63 "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+static const struct {
+	const char *name, *text;
+	enum smtp_path_kind kind;
+	int r;
+	const char *mailbox, *rest;
+} path_cases[] = {
+	{ "a plain mailbox is taken", "<a@example.net>", SMTP_FORWARD_PATH, 0, "a@example.net", "" },
+	{ "what follows is left", "<a@b> SIZE=1", SMTP_REVERSE_PATH, 0, "a@b", " SIZE=1" },
+	{ "the null reverse-path is taken", "<>", SMTP_REVERSE_PATH, 0, "", "" },
+	{ "a null forward-path is refused", "<>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "postmaster needs no domain", "<PostMaster>", SMTP_FORWARD_PATH, 0, "PostMaster", "" },
+	{ "only as a recipient", "<postmaster>", SMTP_REVERSE_PATH, -EINVAL, NULL, NULL },
+	{ "another bare local part is refused", "<root>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a source route is ignored", "<@a.example,@[192.0.2.1]:u@b.example>", SMTP_FORWARD_PATH, 0,
+	  "u@b.example", "" },
+	{ "a broken source route is refused", "<@a.example;u@b>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a route without a mailbox is refused", "<@a.example:>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a route ending in a comma is refused", "<@a,:u@b>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a quoted local part may hold >", "<\"a>b\"@x>", SMTP_FORWARD_PATH, 0, "\"a>b\"@x", "" },
+	{ "and @, and an escaped quote", "<\"a@\\\"b\"@x>", SMTP_FORWARD_PATH, 0, "\"a@\\\"b\"@x", "" },
+	{ "a quote that never ends is refused", "<\"ab@x>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "text behind the quotes is refused", "<\"a\"b@x>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "all atext is allowed", "<!#$%&'*+-/=?^_`{|}~@x>", SMTP_FORWARD_PATH, 0,
+	  "!#$%&'*+-/=?^_`{|}~@x", "" },
+	{ "a leading dot is refused", "<.a@x>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a trailing dot is refused", "<a.@x>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "two dots are refused", "<a..b@x>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a space is refused", "<a b@x>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "two mailboxes are refused", "<a@b@c>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "an empty domain is refused", "<a@>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "an empty label is refused", "<a@b..c>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a final dot is refused", "<a@b.>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a label may not start with -", "<a@-b>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "an underscore is let pass", "<a@my_host.example>", SMTP_REVERSE_PATH, 0,
+	  "a@my_host.example", "" },
+	{ "an IPv4 literal is taken", "<a@[192.0.2.1]>", SMTP_FORWARD_PATH, 0, "a@[192.0.2.1]", "" },
+	{ "an IPv6 literal is taken", "<a@[IPv6:2001:db8::1]>", SMTP_FORWARD_PATH, 0,
+	  "a@[IPv6:2001:db8::1]", "" },
+	{ "an IPv6 literal needs its tag", "<a@[2001:db8::1]>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "an IPv4 address is no IPv6 literal", "<a@[IPv6:192.0.2.1]>", SMTP_FORWARD_PATH, -EINVAL,
+	  NULL, NULL },
+	{ "a wrong literal is refused", "<a@[192.0.2.256]>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "an unknown literal tag is refused", "<a@[X:1]>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "an open literal is refused", "<a@[192.0.2.1>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "no brackets, no path", "a@b", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "an unclosed path is refused", "<a@b", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "nothing is no path", "", SMTP_REVERSE_PATH, -EINVAL, NULL, NULL },
+	{ "8-bit local parts are told apart", "<\xc3\xa9@b>", SMTP_FORWARD_PATH, -EILSEQ, NULL, NULL },
+	{ "8-bit domains too", "<e@\xc3\xa9>", SMTP_REVERSE_PATH, -EILSEQ, NULL, NULL },
+	{ "8-bit in quotes too", "<\"\xc3\xa9\"@b>", SMTP_REVERSE_PATH, -EILSEQ, NULL, NULL },
+	{ "64 octets of local part are allowed", "<" A64 "@x>", SMTP_FORWARD_PATH, 0, A64 "@x", "" },
+	{ "65 are not", "<a" A64 "@x>", SMTP_FORWARD_PATH, -EMSGSIZE, NULL, NULL },
+	{ "a label of 63 is allowed", "<a@" L63 ">", SMTP_FORWARD_PATH, 0, "a@" L63, "" },
+	{ "one of 64 is not", "<a@b" L63 ">", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+};
+
+static void test_paths(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(path_cases); i++) {
+		struct smtp_path path;
+		str rest;
+		int r = smtp_path_parse(str_of(path_cases[i].text), path_cases[i].kind, &path, &rest);
+
+		if (r != path_cases[i].r)
+			fail_msg("%s: %d instead of %d", path_cases[i].name, r, path_cases[i].r);
+		if (r < 0)
+			continue;
+		if (!str_eq(path.mailbox, str_of(path_cases[i].mailbox)))
+			fail_msg("%s: mailbox %.*s", path_cases[i].name, STR_ARG(path.mailbox));
+		if (!str_eq(rest, str_of(path_cases[i].rest)))
+			fail_msg("%s: rest %.*s", path_cases[i].name, STR_ARG(rest));
+	}
+}
+
+static const struct {
+	const char *name, *text, *plain;
+	bool postmaster;
+} plain_cases[] = {
+	{ "case is folded", "<Jane.Doe@Example.NET>", "jane.doe@example.net", false },
+	{ "needless quotes are dropped", "<\"Jane.Doe\"@x>", "jane.doe@x", false },
+	{ "needless backslashes too", "<\"\\J\\a\"@x>", "ja@x", false },
+	{ "needed quotes stay", "<\"a b\"@x>", "\"a b\"@x", false },
+	{ "an empty quoted string stays", "<\"\"@x>", "\"\"@x", false },
+	{ "postmaster is found bare", "<PostMaster>", "postmaster", true },
+	{ "and with a domain, in quotes", "<\"postmaster\"@X>", "postmaster@x", true },
+	{ "another is not", "<postmaste@x>", "postmaste@x", false },
+};
+
+static void test_plain(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(plain_cases); i++) {
+		char text[SMTP_PLAIN_SIZE];
+		struct smtp_path path;
+		str rest;
+
+		assert_int_equal(smtp_path_parse(str_of(plain_cases[i].text), SMTP_FORWARD_PATH, &path,
+						 &rest), 0);
+		if (!str_eq(smtp_path_plain(&path, text), str_of(plain_cases[i].plain)))
+			fail_msg("%s: %s", plain_cases[i].name, text);
+		if (smtp_path_is_postmaster(&path) != plain_cases[i].postmaster)
+			fail_msg("%s: postmaster", plain_cases[i].name);
+	}
+}
+
+static void test_a_path_has_256_octets_at_most(void **state)
+{
+	struct smtp_path path;
+	char text[300];
+	str rest;
+
+	(void)state;
+	for (int label = 60; label < 63; label++) {
+		int n = snprintf(text, sizeof text, "<%s@%s.%s.%.*s>", A64, L63, L63, label, L63);
+
+		assert_int_equal(smtp_path_parse(str_mem(text, (size_t)n), SMTP_FORWARD_PATH, &path, &rest),
+				 n <= 256 ? 0 : -EMSGSIZE);
+		assert_int_equal(smtp_mailbox_parse(str_mem(text + 1, (size_t)n - 2), &path),
+				 n <= 256 ? 0 : -EMSGSIZE);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_a_path_has_256_octets_at_most),
+		cmocka_unit_test(test_plain),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
