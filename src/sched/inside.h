@@ -1,0 +1,62 @@
+/*
+ * inside: what the files of sched share. sched.c keeps the queues, health.c the destinations' state and
+ * window, next.c chooses. The rule that holds them together: whoever changes a domain calls
+ * domain_update(), whoever changes a destination calls destination_update(), and these two alone put them
+ * into the lists and heaps from which next.c takes.
+ */
+#pragma once
+
+#include "sched/sched.h"
+
+struct sched {
+	struct sched_options options;
+	uint64_t random;
+	struct map domains, destinations;
+	struct list runnable;    /* destinations that may start a delivery now, fair order */
+	struct heap waiting;     /* entries, by the end of their wait */
+	struct heap expiries;    /* domains, by the expiry of their oldest ready entry */
+	struct heap pauses;      /* destinations, by the end of their pause */
+	struct heap probes;      /* destinations, by their next probe */
+	uint32_t in_flight, probes_in_flight;
+	uint64_t probe_last;
+	nsec probe_not_before;   /* spreads the probes of thousands of destinations */
+	uint32_t epoch;          /* grows at every cut of a window */
+	bool stopped;
+};
+
+uint64_t sched_random(struct sched *s);
+void sched_tell(struct sched *s, enum sched_notice notice, const struct sched_destination *d,
+		int64_t value);
+nsec after(nsec now, nsec duration);
+
+/* Into or out of the turns of its destination and the expiries; then the destination. */
+void domain_update(struct sched *s, struct sched_domain *d, nsec now);
+/* Into or out of the runnable ones, the pauses and the probes. Never frees. */
+void destination_update(struct sched *s, struct sched_destination *d, nsec now);
+/* Moves the domain to the destination of that key, which is made when missing; an earlier one without
+ * domains ceases to exist. */
+void domain_move(struct sched *s, struct sched_domain *d, str key, nsec now);
+
+void entry_make_ready(struct sched *s, struct sched_entry *e);
+void entry_make_waiting(struct sched *s, struct sched_entry *e, nsec until);
+/* Out of whatever heap it is in, and of the counts of its place. */
+void entry_leave(struct sched *s, struct sched_entry *e);
+void entry_start(struct sched *s, struct sched_entry *e);
+void entry_make_held(struct sched *s, struct sched_entry *e, enum sched_place place);
+
+/* True when the attempt began before its destination's trouble. */
+bool entry_is_stale(const struct sched_entry *e);
+/* Everything in flight now may hang for minutes: stops counting it. */
+void destination_forget_in_flight(struct sched *s, struct sched_destination *d);
+
+bool destination_is_down(const struct sched_destination *d);
+/* Puts a new destination's window where it starts. */
+void health_init(struct sched *s, struct sched_destination *d, nsec now);
+void health_attempted(struct sched *s, struct sched_destination *d, const struct sched_entry *e,
+		      const struct sched_report *report, nsec now);
+void health_probed(struct sched *s, struct sched_destination *d, const struct sched_report *report,
+		   nsec now);
+/* The operator wants it tried now. */
+void health_hurry(struct sched *s, struct sched_destination *d, nsec now);
+/* Ends a drain once nothing is ready or in flight any more. */
+void health_drained(struct sched *s, struct sched_destination *d, nsec now);

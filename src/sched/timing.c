@@ -1,0 +1,80 @@
+#include "sched/timing.h"
+
+struct step {
+	nsec outage_below;
+	nsec interval;
+};
+
+/* 2 s, then × 1.5. The first five rows keep the promise of ten seconds, connecting included. */
+static const struct step probe_steps[] = {
+	{ 10 * NSEC_S, 2 * NSEC_S },
+	{ 30 * NSEC_S, 3 * NSEC_S },
+	{ 2 * NSEC_MINUTE, 4500 * NSEC_MS },
+	{ 10 * NSEC_MINUTE, 6 * NSEC_S },
+	{ 30 * NSEC_MINUTE, 8 * NSEC_S },
+	{ 45 * NSEC_MINUTE, 12 * NSEC_S },
+	{ NSEC_HOUR, 18 * NSEC_S },
+	{ 2 * NSEC_HOUR, 27 * NSEC_S },
+	{ 4 * NSEC_HOUR, 40 * NSEC_S },
+	{ NEVER, 60 * NSEC_S },
+};
+
+static const struct step no_route_steps[] = {
+	{ 30 * NSEC_MINUTE, 30 * NSEC_S },
+	{ NSEC_HOUR, 45 * NSEC_S },
+	{ NEVER, 60 * NSEC_S },
+};
+
+#define DEFERRAL_FIRST (30 * NSEC_S)
+#define LOST_FIRST (5 * NSEC_S)
+#define BACKOFF_MAX (15 * NSEC_MINUTE)
+#define CHECK_MAX (60 * NSEC_S)
+
+/* 80 to 100 percent of d, so that what failed together does not come back together. */
+static nsec shortened(nsec d, uint64_t random)
+{
+	return d - (nsec)((double)d * 0.2 * ((double)(random >> 11) / (double)(1ULL << 53)));
+}
+
+static nsec step_at(const struct step *step, nsec outage)
+{
+	while (step->outage_below != NEVER && outage >= step->outage_below)
+		step++;
+	return step->interval;
+}
+
+static nsec doubled(nsec first, unsigned times, nsec max)
+{
+	nsec d = first;
+
+	while (times-- && d < max)
+		d *= 2;
+	return MIN(d, max);
+}
+
+nsec timing_probe(nsec outage, uint64_t random)
+{
+	return shortened(step_at(probe_steps, outage), random);
+}
+
+nsec timing_no_route(nsec outage, uint64_t random)
+{
+	return shortened(step_at(no_route_steps, outage), random);
+}
+
+nsec timing_deferral(unsigned failures, uint64_t random)
+{
+	return shortened(doubled(DEFERRAL_FIRST, failures ? failures - 1 : 0, BACKOFF_MAX), random);
+}
+
+nsec timing_lost(unsigned failures, uint64_t random)
+{
+	return shortened(doubled(LOST_FIRST, failures ? failures - 1 : 0, BACKOFF_MAX), random);
+}
+
+nsec timing_check(unsigned streak, uint64_t random)
+{
+	if (streak <= 1)
+		return 0; /* one broken connection may be chance: look at once */
+	return shortened(doubled(2 * NSEC_S, streak - 2, CHECK_MAX), random);
+}
