@@ -4,7 +4,8 @@
  * that locumd hands to its children, and unpacks it there. A reload makes a new struct; holders
  * of the old one keep it until they are done (conf_ref/conf_unref).
  *
- * Errors carry file, line and a hint. Nothing here logs.
+ * Errors carry file, line and a hint. Nothing here logs or parks. Reading needs a deep stack (OpenSSL,
+ * libconfuse) and is not reentrant; packing, unpacking and the questions run anywhere.
  */
 #pragma once
 
@@ -94,6 +95,12 @@ struct conf {
 int conf_read(const char *path, struct conf **ret_conf, struct buf *ret_error);
 /* A string in libconfuse syntax, for tests and fuzzing; `name` stands for the file in errors. */
 int conf_read_text(const char *name, str text, struct conf **ret_conf, struct buf *ret_error);
+/* The state directory alone, appended to *ret_dir: for the command line, which must reach a running locumd
+ * whatever else is wrong in the file, and may not read its keys. */
+int conf_read_state_dir(const char *path, struct buf *ret_dir, struct buf *ret_error);
+/* A wildcard listener makes every address of this machine ours: adds those of the same family. For
+ * locumd, before packing. 0 or a negative errno. */
+int conf_add_interface_addresses(struct conf *c);
 
 struct conf *conf_ref(struct conf *c);
 void conf_unref(struct conf *c);
@@ -103,8 +110,11 @@ void conf_unrefp(struct conf **c);
 const struct conf_domain *conf_domain(const struct conf *c, str name);
 /* hostname or one of the aliases? */
 bool conf_is_our_name(const struct conf *c, str name);
+/* One of `addresses` or of the listeners' own? The port does not matter. */
 bool conf_is_our_address(const struct conf *c, const struct addr *a);
+/* recipients = file:PATH: does the file name this mailbox, case ignored? Postmaster always exists. */
+bool conf_recipient_listed(const struct conf_domain *d, str address);
 
-/* The snapshot. with_keys: TLS keys included (for smtpin only). */
+/* The snapshot, appended to *to. with_keys: certificates and keys included (for smtpin only). */
 int conf_pack(const struct conf *c, bool with_keys, struct buf *to);
 int conf_unpack(str packed, struct conf **ret_conf);
