@@ -17,9 +17,11 @@ run: build
 	@scripts/run-demo
 
 check:
+	@scripts/install-deps test
 	@scripts/check
 
 check-fast:
+	@scripts/install-deps test
 	@scripts/check --fast
 
 fuzz:
