@@ -1,0 +1,424 @@
+#include "dns/answer.h"
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define CNAME 5
+
+/* A message, written piece by piece. */
+struct writer {
+	struct buf b;
+	unsigned answers;
+};
+
+static void put8(struct writer *w, unsigned value)
+{
+	assert_int_equal(buf_add_byte(&w->b, (char)value), 0);
+}
+
+static void put16(struct writer *w, unsigned value)
+{
+	put8(w, value >> 8);
+	put8(w, value & 0xff);
+}
+
+static size_t put_name(struct writer *w, const char *name)
+{
+	str rest = str_of(name), label;
+	size_t from = w->b.n;
+
+	while (rest.n && !str_eq(rest, STR("."))) {
+		str_cut(rest, '.', &label, &rest);
+		put8(w, (unsigned)label.n);
+		assert_int_equal(buf_add(&w->b, label), 0);
+	}
+	put8(w, 0);
+	return w->b.n - from;
+}
+
+static void start(struct writer *w, unsigned rcode, const char *name, enum dns_type type)
+{
+	buf_init(&w->b, 65535);
+	w->answers = 0;
+	put16(w, 7);
+	put16(w, 0x8180 | rcode);
+	put16(w, 1);
+	put16(w, 0);
+	put16(w, 0);
+	put16(w, 0);
+	put_name(w, name);
+	put16(w, type);
+	put16(w, 1);
+}
+
+static void put_head(struct writer *w, const char *owner, unsigned type, unsigned ttl, size_t length)
+{
+	put_name(w, owner);
+	put16(w, type);
+	put16(w, 1);
+	put16(w, 0);
+	put16(w, ttl);
+	put16(w, (unsigned)length);
+	w->answers++;
+	w->b.p[7] = (char)(w->answers & 0xff);
+	w->b.p[6] = (char)(w->answers >> 8);
+}
+
+static size_t name_length(const char *name)
+{
+	return strcmp(name, ".") == 0 ? 1 : strlen(name) + 2;
+}
+
+static void put_alias(struct writer *w, const char *owner, unsigned type, unsigned ttl, const char *name)
+{
+	put_head(w, owner, type, ttl, name_length(name));
+	put_name(w, name);
+}
+
+static void put_mx(struct writer *w, const char *owner, unsigned ttl, unsigned preference,
+		   const char *host)
+{
+	put_head(w, owner, DNS_MX, ttl, name_length(host) + 2);
+	put16(w, preference);
+	put_name(w, host);
+}
+
+static void put_a(struct writer *w, const char *owner, unsigned ttl, unsigned last)
+{
+	put_head(w, owner, DNS_A, ttl, 4);
+	put16(w, 0xc000);
+	put16(w, 0x0200 | last);
+}
+
+static void done(struct writer *w)
+{
+	buf_done(&w->b);
+}
+
+#define WRITER __attribute__((cleanup(done))) struct writer
+
+static void test_mx_records_come_best_first(void **state)
+{
+	WRITER w;
+	struct dns_mx_answer a;
+
+	(void)state;
+	start(&w, 0, "Example.CZ", DNS_MX);
+	put_mx(&w, "example.cz", 300, 20, "Backup.example.net");
+	put_mx(&w, "EXAMPLE.cz", 120, 10, "mail.example.cz");
+	put_mx(&w, "example.cz", 300, 20, "backup2.example.net");
+	put_mx(&w, "other.cz", 5, 1, "evil.example.net");
+	dns_read_mx(buf_str(&w.b), &a);
+	assert_int_equal(a.status, DNS_DATA);
+	assert_int_equal(a.count, 3);
+	assert_int_equal(a.ttl, 120);
+	assert_string_equal(a.mx[0].host, "mail.example.cz");
+	assert_string_equal(a.mx[1].host, "backup.example.net");
+	assert_string_equal(a.mx[2].host, "backup2.example.net");
+	assert_int_equal(a.mx[2].preference, 20);
+	assert_false(a.cut);
+}
+
+static void test_null_mx_is_the_root(void **state)
+{
+	WRITER w;
+	struct dns_mx_answer a;
+
+	(void)state;
+	start(&w, 0, "example.cz", DNS_MX);
+	put_mx(&w, "example.cz", 300, 0, ".");
+	dns_read_mx(buf_str(&w.b), &a);
+	assert_int_equal(a.count, 1);
+	assert_string_equal(a.mx[0].host, ".");
+}
+
+static void test_records_that_name_no_host_are_still_records(void **state)
+{
+	WRITER w;
+	struct dns_mx_answer a;
+
+	(void)state;
+	start(&w, 0, "example.cz", DNS_MX);
+	put_mx(&w, "example.cz", 300, 0, "ma il.example.cz");
+	put_mx(&w, "example.cz", 300, 0, "mail;rm.example.cz");
+	put_mx(&w, "example.cz", 300, 0, "192.0.2.1");
+	dns_read_mx(buf_str(&w.b), &a);
+	assert_int_equal(a.status, DNS_DATA);
+	assert_int_equal(a.count, 0);
+}
+
+static void test_the_best_32_mx_records_are_kept(void **state)
+{
+	WRITER w;
+	struct dns_mx_answer a;
+
+	(void)state;
+	start(&w, 0, "example.cz", DNS_MX);
+	for (unsigned i = 0; i < 100; i++)
+		put_mx(&w, "example.cz", 300, 100 - i, "mail.example.cz");
+	dns_read_mx(buf_str(&w.b), &a);
+	assert_int_equal(a.count, DNS_MX_MAX);
+	assert_true(a.cut);
+	for (unsigned i = 0; i < DNS_MX_MAX; i++)
+		assert_int_equal(a.mx[i].preference, i + 1);
+}
+
+static void test_cnames_are_followed_in_any_order(void **state)
+{
+	WRITER w;
+	struct dns_addresses a;
+
+	(void)state;
+	start(&w, 0, "mail.a", DNS_A);
+	put_a(&w, "host.a", 300, 1);
+	put_alias(&w, "alias.a", CNAME, 50, "host.a");
+	put_alias(&w, "mail.a", CNAME, 300, "alias.a");
+	put_a(&w, "mail.a", 300, 9);
+	dns_read_addresses(buf_str(&w.b), DNS_A, &a);
+	assert_int_equal(a.status, DNS_DATA);
+	assert_int_equal(a.count, 1);
+	assert_int_equal(a.address[0].ip[3], 1);
+	assert_int_equal(a.ttl, 50);
+}
+
+static void test_a_cname_loop_is_trouble(void **state)
+{
+	WRITER w;
+	struct dns_addresses a;
+
+	(void)state;
+	start(&w, 0, "mail.a", DNS_A);
+	put_alias(&w, "mail.a", CNAME, 300, "alias.a");
+	put_alias(&w, "alias.a", CNAME, 300, "mail.a");
+	dns_read_addresses(buf_str(&w.b), DNS_A, &a);
+	assert_int_equal(a.status, DNS_TROUBLE);
+}
+
+static void test_status(void **state)
+{
+	static const struct {
+		const char *requirement;
+		unsigned rcode;
+		bool alias;
+		enum dns_status status;
+	} cases[] = {
+		{ "an empty answer is no data", 0, false, DNS_NO_DATA },
+		{ "a CNAME to nothing is no data", 0, true, DNS_NO_DATA },
+		{ "NXDOMAIN is no domain", 3, false, DNS_NO_DOMAIN },
+		{ "a CNAME to NXDOMAIN is no domain", 3, true, DNS_NO_DOMAIN },
+		{ "FORMERR is trouble", 1, false, DNS_TROUBLE },
+		{ "SERVFAIL is trouble", 2, false, DNS_TROUBLE },
+		{ "SERVFAIL behind a CNAME is trouble", 2, true, DNS_TROUBLE },
+		{ "NOTIMP is trouble", 4, false, DNS_TROUBLE },
+		{ "REFUSED is trouble", 5, false, DNS_TROUBLE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(cases); i++) {
+		WRITER w;
+		struct dns_mx_answer a;
+
+		print_message("  %s\n", cases[i].requirement);
+		start(&w, cases[i].rcode, "example.cz", DNS_MX);
+		if (cases[i].alias)
+			put_alias(&w, "example.cz", CNAME, 300, "alias.cz");
+		dns_read_mx(buf_str(&w.b), &a);
+		assert_string_equal(dns_status_text(a.status), dns_status_text(cases[i].status));
+		assert_int_equal(a.count, 0);
+		assert_int_equal(a.ttl, UINT32_MAX);
+	}
+}
+
+static void test_addresses(void **state)
+{
+	static const char six[] = "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01";
+	static const char mapped[] = "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x07";
+	struct dns_addresses a;
+	char text[ADDR_TEXT_SIZE];
+	WRITER w;
+	WRITER v;
+
+	(void)state;
+	start(&w, 0, "mail.a", DNS_AAAA);
+	put_head(&w, "mail.a", DNS_AAAA, 300, 16);
+	assert_int_equal(buf_add(&w.b, str_mem(six, 16)), 0);
+	put_head(&w, "mail.a", DNS_AAAA, 300, 16);
+	assert_int_equal(buf_add(&w.b, str_mem(mapped, 16)), 0);
+	put_a(&w, "mail.a", 300, 1);
+	dns_read_addresses(buf_str(&w.b), DNS_AAAA, &a);
+	assert_int_equal(a.count, 2);
+	assert_string_equal(addr_ip_text(&a.address[0], text), "2001:db8::1");
+	assert_string_equal(addr_ip_text(&a.address[1], text), "192.0.2.7");
+
+	start(&v, 0, "mail.a", DNS_A);
+	put_head(&v, "mail.a", DNS_A, 300, 5); /* not an address */
+	assert_int_equal(buf_add(&v.b, STR("12345")), 0);
+	for (unsigned i = 0; i < 20; i++)
+		put_a(&v, "mail.a", 300, i);
+	dns_read_addresses(buf_str(&v.b), DNS_A, &a);
+	assert_int_equal(a.count, DNS_ADDRESSES_MAX);
+	assert_true(a.cut);
+	assert_int_equal(a.address[0].ip[3], 0);
+	assert_int_equal(a.address[0].port, 0);
+}
+
+static void test_names(void **state)
+{
+	struct dns_names a;
+	WRITER w;
+
+	(void)state;
+	/* RFC 2317: the chain goes through a name that is no host name. */
+	start(&w, 0, "7.2.0.192.in-addr.arpa", DNS_PTR);
+	put_alias(&w, "7.2.0.192.in-addr.arpa", CNAME, 300, "7.0/25.2.0.192.in-addr.arpa");
+	put_alias(&w, "7.0/25.2.0.192.in-addr.arpa", DNS_PTR, 300, "Mail.example.cz");
+	put_alias(&w, "7.0/25.2.0.192.in-addr.arpa", DNS_PTR, 300, "evil\r\nX-Spam: no.example.cz");
+	put_alias(&w, "7.0/25.2.0.192.in-addr.arpa", DNS_PTR, 300, "(evil).example.cz");
+	dns_read_names(buf_str(&w.b), &a);
+	assert_int_equal(a.status, DNS_DATA);
+	assert_int_equal(a.count, 1);
+	assert_string_equal(a.name[0], "mail.example.cz");
+}
+
+static void test_every_cut_message_is_trouble(void **state)
+{
+	struct dns_mx_answer a;
+	WRITER w;
+
+	(void)state;
+	start(&w, 0, "example.cz", DNS_MX);
+	put_alias(&w, "example.cz", CNAME, 300, "alias.cz");
+	put_mx(&w, "alias.cz", 300, 10, "mail.example.cz");
+	dns_read_mx(buf_str(&w.b), &a);
+	assert_int_equal(a.count, 1);
+	for (size_t n = 0; n < w.b.n; n++) {
+		/* On the heap and of exact size, so that a sanitizer sees a read past the end. */
+		_cleanup_(freep) char *exact = malloc(n + 1);
+
+		memcpy(exact + 1, w.b.p, n);
+		dns_read_mx(str_mem(exact + 1, n), &a);
+		assert_int_equal(a.status, DNS_TROUBLE);
+		assert_int_equal(a.count, 0);
+	}
+}
+
+static void test_hostile_names(void **state)
+{
+	static const struct {
+		const char *requirement;
+		str message;
+		size_t at;
+		int result;
+		const char *name;
+		size_t end;
+	} cases[] = {
+		{ "a plain name", { "\1a\2BC\0", 6 }, 0, 0, "a.bc", 6 },
+		{ "the root", { "\0", 1 }, 0, 0, ".", 1 },
+		{ "a pointer backwards", { "\1a\0\1b\xc0\0", 7 }, 3, 0, "b.a", 7 },
+		{ "a pointer to itself", { "\xc0\0", 2 }, 0, -EBADMSG, NULL, 0 },
+		{ "a pointer forwards", { "\xc0\2\1a\0", 5 }, 0, -EBADMSG, NULL, 0 },
+		{ "a pointer loop through a label", { "\1a\xc0\0", 4 }, 2, -EBADMSG, NULL, 0 },
+		{ "half a pointer", { "\xc0", 1 }, 0, -EBADMSG, NULL, 0 },
+		{ "a label past the end", { "\5ab", 3 }, 0, -EBADMSG, NULL, 0 },
+		{ "no end", { "\1a", 2 }, 0, -EBADMSG, NULL, 0 },
+		{ "a label type of the past", { "\x41" "a\0", 3 }, 0, -EBADMSG, NULL, 0 },
+		{ "an offset past the end", { "\0", 1 }, 9, -EBADMSG, NULL, 0 },
+		{ "a dot in a label", { "\3a.b\1c\0", 7 }, 0, -EINVAL, "", 7 },
+		{ "a NUL in a label", { "\2a\0\0", 4 }, 0, -EINVAL, "", 4 },
+		{ "a byte of 8 bits", { "\1\xe9\0", 3 }, 0, -EINVAL, "", 3 },
+	};
+	char name[DNS_NAME_SIZE];
+	size_t end;
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(cases); i++) {
+		print_message("  %s\n", cases[i].requirement);
+		assert_int_equal(dns_name_read(cases[i].message, cases[i].at, name, &end),
+				 cases[i].result);
+		if (!cases[i].name)
+			continue;
+		assert_string_equal(name, cases[i].name);
+		assert_int_equal(end, cases[i].end);
+	}
+}
+
+static void test_the_longest_name_fits(void **state)
+{
+	char wire[400], name[DNS_NAME_SIZE];
+	size_t end;
+
+	(void)state;
+	/* 127 labels of one byte: 254 bytes and the root, 253 characters. */
+	for (size_t i = 0; i < sizeof(wire); i += 2) {
+		wire[i] = 1;
+		wire[i + 1] = 'x';
+	}
+	wire[254] = 0;
+	assert_int_equal(dns_name_read(str_mem(wire, sizeof(wire)), 0, name, &end), 0);
+	assert_int_equal(strlen(name), 253);
+	assert_int_equal(end, 255);
+	wire[254] = 1;
+	wire[256] = 0;
+	assert_int_equal(dns_name_read(str_mem(wire, sizeof(wire)), 0, name, &end), -EBADMSG);
+}
+
+static void test_host_names(void **state)
+{
+	static const struct {
+		const char *name;
+		bool is_host;
+	} cases[] = {
+		{ "mail.example.cz", true }, { "mail", true },	       { "xn--hkyrky-ptac70bc.cz", true },
+		{ "a_b.cz", true },	     { "1.cz", true },	       { "", false },
+		{ ".", false },		     { "mail.", false },       { "a..b", false },
+		{ ".a", false },	     { "a b", false },	       { "a\nb", false },
+		{ "(x).cz", false },	     { "192.0.2.1", false },   { "a/b.cz", false },
+		{ "\xc3\xa9.cz", false },    { "2001:db8::1", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(cases); i++)
+		assert_int_equal(dns_name_is_host(str_of(cases[i].name)), cases[i].is_host);
+}
+
+static void test_reverse_names(void **state)
+{
+	char name[DNS_REVERSE_NAME_SIZE];
+	struct addr a;
+
+	(void)state;
+	assert_int_equal(addr_parse_ip(STR("192.0.2.7"), 0, &a), 0);
+	dns_reverse_name(&a, name);
+	assert_string_equal(name, "7.2.0.192.in-addr.arpa");
+	assert_int_equal(addr_parse_ip(STR("2001:db8::567:89ab"), 0, &a), 0);
+	dns_reverse_name(&a, name);
+	assert_string_equal(name, "b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2."
+				  "ip6.arpa");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_mx_records_come_best_first),
+		cmocka_unit_test(test_null_mx_is_the_root),
+		cmocka_unit_test(test_records_that_name_no_host_are_still_records),
+		cmocka_unit_test(test_the_best_32_mx_records_are_kept),
+		cmocka_unit_test(test_cnames_are_followed_in_any_order),
+		cmocka_unit_test(test_a_cname_loop_is_trouble),
+		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_every_cut_message_is_trouble),
+		cmocka_unit_test(test_hostile_names),
+		cmocka_unit_test(test_the_longest_name_fits),
+		cmocka_unit_test(test_host_names),
+		cmocka_unit_test(test_reverse_names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

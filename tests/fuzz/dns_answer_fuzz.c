@@ -1,0 +1,77 @@
+/*
+ * dns_answer: a hostile DNS message, read as every kind of answer. What comes out is bounded, sorted and
+ * safe to show; and whatever the MX records say, a route made of them never leads to us.
+ */
+#include "dns/route.h"
+
+#include "base/cleanup.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_addresses(const struct dns_addresses *a)
+{
+	must(a->count <= DNS_ADDRESSES_MAX);
+	must(a->count == 0 || a->status == DNS_DATA);
+}
+
+static void check_mx(const struct dns_mx_answer *a)
+{
+	must(a->count <= DNS_MX_MAX);
+	must(a->count == 0 || a->status == DNS_DATA);
+	for (size_t i = 0; i < a->count; i++) {
+		str host = str_of(a->mx[i].host);
+
+		must(str_eq(host, STR(".")) || dns_name_is_host(host));
+		must(i == 0 || a->mx[i - 1].preference <= a->mx[i].preference);
+	}
+}
+
+/* The first MX host is us, by name or, told by the message's size, by address. */
+static void check_route(const struct dns_mx_answer *mx, const struct dns_addresses *v6,
+			const struct dns_addresses *v4, bool by_address)
+{
+	_cleanup_(freep) struct route_plan *plan = malloc(sizeof(*plan));
+	_cleanup_(route_freep) struct route *r = NULL;
+	struct route_self self = { 0 };
+	struct route_try try[ROUTE_ADDRESSES_MAX];
+	str name;
+
+	must(plan && route_plan_init(plan, STR("example.cz")) == 0);
+	must(route_plan_mx(plan, mx, 25) == 0);
+	if (plan->host_count == 0)
+		return;
+	name = str_of(plan->host[0].name);
+	for (size_t i = 0; i < plan->host_count; i++)
+		route_host_addresses(&plan->host[i], v6, v4);
+	if (by_address)
+		self = (struct route_self){ .addresses = plan->host[0].address,
+					    .address_count = plan->host[0].address_count };
+	else
+		self = (struct route_self){ .names = &name, .name_count = 1 };
+	r = route_make(plan, &self);
+	must(r && r->address_count <= ROUTE_ADDRESSES_MAX);
+	must(route_order(r, 1, try) == r->address_count);
+	if (!by_address || self.address_count)
+		must(r->reason != ROUTE_OK && r->address_count == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct dns_mx_answer mx;
+	static struct dns_addresses v6, v4;
+	static struct dns_names names;
+	str message = str_mem(data, size);
+
+	dns_read_mx(message, &mx);
+	check_mx(&mx);
+	dns_read_addresses(message, DNS_AAAA, &v6);
+	check_addresses(&v6);
+	dns_read_addresses(message, DNS_A, &v4);
+	check_addresses(&v4);
+	dns_read_names(message, &names);
+	must(names.count <= DNS_NAMES_MAX);
+	for (size_t i = 0; i < names.count; i++)
+		must(dns_name_is_host(str_of(names.name[i])));
+	check_route(&mx, &v6, &v4, size & 1);
+	return 0;
+}
