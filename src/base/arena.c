@@ -51,7 +51,8 @@ void *arena_alloc(struct arena *a, size_t n)
 		return NULL;
 	n = (n + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
 	if (!b || b->size - b->used < n) {
-		size_t size = MAX(n, b ? MIN(b->size * 2, (size_t)65536) : (size_t)ARENA_BLOCK_BYTES);
+		size_t size =
+			MAX(n, b ? MIN(b->size * 2, (size_t)65536) : (size_t)ARENA_BLOCK_BYTES);
 
 		b = malloc(sizeof(*b) + size);
 		if (!b)

@@ -126,7 +126,7 @@ static void a_map_finds_what_was_put_in_and_not_what_was_removed(void **state)
 	for (uint64_t i = 0; i < ELEMENTS(n); i++) {
 		bool found = false;
 
-		MAP_FIND(&m, (i / 2) * 0x9e3779b97f4a7c15, struct number, link, e)
+		MAP_FIND (&m, (i / 2) * 0x9e3779b97f4a7c15, struct number, link, e)
 			found |= e->value == i;
 		assert_int_equal(found, i % 3 != 0);
 	}
@@ -249,10 +249,10 @@ static void a_list_keeps_its_order_through_removals(void **state)
 	list_init(&l);
 	for (int k = 0; k < 4; k++)
 		list_append(&l, &i[k].link);
-	LIST_EACH(&l, struct item, link, it)
+	LIST_EACH (&l, struct item, link, it)
 		if (it->n % 2)
 			list_remove(&it->link);
-	LIST_EACH(&l, struct item, link, it)
+	LIST_EACH (&l, struct item, link, it)
 		sum = sum * 10 + it->n;
 	assert_int_equal(sum, 2);
 	assert_ptr_equal(list_take(&l), &i[0].link);

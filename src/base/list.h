@@ -56,8 +56,7 @@ static inline struct list *list_take(struct list *l)
 	return first;
 }
 
-#define LIST_FIRST(l, type, member)                                                                \
-	(list_empty(l) ? NULL : CONTAINER((l)->next, type, member))
+#define LIST_FIRST(l, type, member) (list_empty(l) ? NULL : CONTAINER((l)->next, type, member))
 /* The body may remove the current link. */
 #define LIST_EACH(l, type, member, it)                                                             \
 	for (type *it = CONTAINER((l)->next, type, member),                                        \

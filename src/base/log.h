@@ -23,6 +23,7 @@ struct log_field {
 	msg_id id;
 };
 
+/* clang-format off */
 #define K(name, value_str) { .key = (name), .kind = LOG_STR, .text = (value_str) }
 #define K_Z(name, z) { .key = (name), .kind = LOG_STR, .text = str_of(z) }
 #define K_INT(name, value) { .key = (name), .kind = LOG_INT, .number = (int64_t)(value) }
@@ -31,13 +32,14 @@ struct log_field {
 #define K_NSEC(name, value) { .key = (name), .kind = LOG_SECONDS, .number = (value) }
 /* A negative errno, shown as its text. */
 #define K_ERR(value) { .key = "error", .kind = LOG_STR, .text = str_of(strerror(-(value))) }
+/* clang-format on */
 
 /* The process name on every line; levels below `least` are dropped. Call once, early. */
 void log_open(const char *process, enum log_level least, enum log_form form);
 void log_event(enum log_level level, const char *event, const struct log_field *fields);
 
 #define LOG_AT_(level, event, ...)                                                                 \
-	log_event(level, event, (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(,) { 0 } })
+	log_event(level, event, (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ 0 } })
 #define log_debug(event, ...) LOG_AT_(LOG_DEBUG, event, __VA_ARGS__)
 #define log_info(event, ...) LOG_AT_(LOG_INFO, event, __VA_ARGS__)
 #define log_warn(event, ...) LOG_AT_(LOG_WARN, event, __VA_ARGS__)

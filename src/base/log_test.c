@@ -20,7 +20,8 @@ static void logged(enum log_form form, str value, char *ret_line, size_t size)
 	dup2(p[1], STDERR_FILENO);
 	log_open("test", LOG_INFO, form);
 	log_debug("dropped", K("value", value));
-	log_info("event.name", K("value", value), K_INT("count", -3), K_NSEC("took", 1500 * NSEC_MS));
+	log_info("event.name", K("value", value), K_INT("count", -3),
+		 K_NSEC("took", 1500 * NSEC_MS));
 	dup2(saved, STDERR_FILENO);
 	close(p[1]);
 	n = read(p[0], ret_line, size - 1);
@@ -35,9 +36,8 @@ static void a_peer_cannot_forge_a_line(void **state)
 
 	(void)state;
 	logged(LOG_TEXT, STR("a\r\n2026 forged \x1b[31m\""), line, sizeof(line));
-	assert_non_null(strstr(line,
-			       " test info event.name value=\"a\\u000d\\u000a2026 forged "
-			       "\\u001b[31m\\\"\" count=-3 took=1.500\n"));
+	assert_non_null(strstr(line, " test info event.name value=\"a\\u000d\\u000a2026 forged "
+				     "\\u001b[31m\\\"\" count=-3 took=1.500\n"));
 	assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
 }
 
@@ -48,8 +48,9 @@ static void json_is_one_object_a_line(void **state)
 	(void)state;
 	logged(LOG_JSON, STR("x"), line, sizeof(line));
 	assert_memory_equal(line, "{\"time\":\"", 9);
-	assert_non_null(strstr(line, "\"process\":\"test\",\"level\":\"info\",\"event\":"
-				     "\"event.name\",\"value\":\"x\",\"count\":-3,\"took\":1.500}\n"));
+	assert_non_null(strstr(line,
+			       "\"process\":\"test\",\"level\":\"info\",\"event\":"
+			       "\"event.name\",\"value\":\"x\",\"count\":-3,\"took\":1.500}\n"));
 }
 
 static void an_endless_value_is_cut(void **state)

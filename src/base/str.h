@@ -30,7 +30,9 @@ static inline str str_mem(const void *p, size_t n)
 /* From byte `from` on; empty when the slice is shorter. */
 static inline str str_from(str s, size_t from)
 {
-	return from < s.n ? (str){ s.p + from, s.n - from } : (str){ s.p + s.n, 0 };
+	if (from < s.n)
+		return (str){ s.p + from, s.n - from };
+	return (str){ s.n ? s.p + s.n : s.p, 0 }; /* NULL + 0 is undefined in C17 */
 }
 
 /* At most the first `n` bytes. */

@@ -188,8 +188,7 @@ void channel_free(struct channel *ch)
 /* Hands a reply to its caller. One that nobody waits for any more came too late: dropped. */
 static void dispatch_reply(struct channel *ch, struct ipc_message *m)
 {
-	MAP_FIND(&ch->calls, m->packet->call, struct pending, link, p)
-	{
+	MAP_FIND (&ch->calls, m->packet->call, struct pending, link, p) {
 		map_remove(&ch->calls, &p->link);
 		*p->ret_reply = *m;
 		*m = (struct ipc_message){ 0 };
@@ -284,7 +283,8 @@ static int wait_writable(struct task *tk, struct channel *ch, nsec deadline)
 	return r;
 }
 
-int ipc_send(struct task *tk, struct channel *ch, const Locum__Packet *packet, int fd, nsec deadline)
+int ipc_send(struct task *tk, struct channel *ch, const Locum__Packet *packet, int fd,
+	     nsec deadline)
 {
 	int r = 0;
 

@@ -56,9 +56,9 @@ static void answer_append(struct task *tk, struct channel *ch, struct ipc_messag
 	assert_true(fd >= 0);
 	assert_int_equal(sys_memfd_sealed(fd), 0);
 	assert_int_equal(sys_read_at(fd, text, 16, 0), 16);
-	appended.result = memcmp(text, m->packet->append->envelope->id.data, 16) == 0 ?
-				  LOCUM__APPEND_RESULT__APPENDED :
-				  LOCUM__APPEND_RESULT__APPEND_FAILED;
+	appended.result = memcmp(text, m->packet->append->envelope->id.data, 16) == 0
+				  ? LOCUM__APPEND_RESULT__APPENDED
+				  : LOCUM__APPEND_RESULT__APPEND_FAILED;
 	assert_int_equal(ipc_reply(tk, ch, m->packet->call, &p, -1, task_in(tk, NSEC_S)), 0);
 }
 
@@ -112,7 +112,8 @@ static void many_callers(struct task *tk, void *arg)
 
 	connect_ends(tk, e, answer_append);
 	for (int i = 0; i < 1000; i++)
-		assert_int_equal(task_start(task_loop(tk), &e->callers, "caller", one_caller, e), 0);
+		assert_int_equal(task_start(task_loop(tk), &e->callers, "caller", one_caller, e),
+				 0);
 	assert_int_equal(group_wait(tk, &e->callers, task_in(tk, 10 * NSEC_S)), 0);
 	assert_int_equal(e->handled, 1000);
 	channel_free(e->smtpin);

@@ -181,8 +181,8 @@ static int skip_line(struct task *tk, struct stream *s, nsec deadline)
 			return 0;
 		}
 		/* A CR at the very end may be the first half of what we look for. */
-		stream_consume(s, pending.n && pending.p[pending.n - 1] == '\r' ? pending.n - 1 :
-										  pending.n);
+		stream_consume(s, pending.n && pending.p[pending.n - 1] == '\r' ? pending.n - 1
+										: pending.n);
 		got = stream_fill(tk, s, deadline);
 		if (got <= 0)
 			return got == 0 ? -ENODATA : (int)got;

@@ -126,8 +126,9 @@ static void echoes(struct task *tk, void *arg)
 
 	assert_int_equal(stream_init(&s, task_loop(tk), b->pair[1], IN_MAX, OUT_MAX), 0);
 	if (b->server) {
-		assert_int_equal(
-			stream_start_tls(tk, &s, b->server, true, NULL, task_in(tk, 5 * NSEC_S)), 0);
+		assert_int_equal(stream_start_tls(tk, &s, b->server, true, NULL,
+						  task_in(tk, 5 * NSEC_S)),
+				 0);
 		assert_string_equal(stream_tls_version(&s), "TLSv1.3");
 	}
 	while (total < BULK_BYTES) {
@@ -152,7 +153,8 @@ static void sends_bulk(struct task *tk, void *arg)
 
 	for (size_t i = 0; i < BULK_BYTES; i++)
 		bytes[i] = (char)(i * 2654435761u >> 13);
-	assert_int_equal(stream_write(tk, s, str_mem(bytes, BULK_BYTES), task_in(tk, 5 * NSEC_S)), 0);
+	assert_int_equal(stream_write(tk, s, str_mem(bytes, BULK_BYTES), task_in(tk, 5 * NSEC_S)),
+			 0);
 	assert_int_equal(stream_flush(tk, s, task_in(tk, 5 * NSEC_S)), 0);
 }
 
@@ -253,11 +255,12 @@ static void a_key_that_does_not_fit_is_named(void **state)
 	(void)state;
 	make_pem(&certificate, &key);
 	make_pem(&c2, &k2);
-	assert_int_equal(
-		tls_server_new(str_of(certificate), str_of(k2), &server, error, sizeof(error)),
-		-EINVAL);
+	assert_int_equal(tls_server_new(str_of(certificate), str_of(k2), &server, error,
+					sizeof(error)),
+			 -EINVAL);
 	assert_non_null(strstr(error, "key"));
-	assert_int_equal(tls_server_new(STR("nonsense"), str_of(key), &server, error, sizeof(error)),
+	assert_int_equal(tls_server_new(STR("nonsense"), str_of(key), &server, error,
+					sizeof(error)),
 			 -EINVAL);
 	assert_non_null(strstr(error, "certificate"));
 }
@@ -270,8 +273,8 @@ static void client_sends_early(struct task *tk, void *arg)
 	struct stream s;
 
 	assert_int_equal(stream_init(&s, task_loop(tk), b->pair[1], IN_MAX, OUT_MAX), 0);
-	assert_int_equal(
-		stream_start_tls(tk, &s, b->client, false, NULL, task_in(tk, 5 * NSEC_S)), 0);
+	assert_int_equal(stream_start_tls(tk, &s, b->client, false, NULL, task_in(tk, 5 * NSEC_S)),
+			 0);
 	assert_int_equal(stream_write(tk, &s, STR("secret\r\n"), NEVER), 0);
 	assert_int_equal(stream_flush(tk, &s, task_in(tk, NSEC_S)), 0);
 	while (!b->echoed)
@@ -291,8 +294,8 @@ static void server_reads_after_tls(struct task *tk, void *arg)
 	assert_int_equal(stream_line(tk, &s, 100, task_in(tk, NSEC_S), &line), 0);
 	assert_true(str_eq(line, STR("STARTTLS")));
 	assert_int_equal(task_start(task_loop(tk), NULL, "client", client_sends_early, b), 0);
-	assert_int_equal(
-		stream_start_tls(tk, &s, b->server, true, NULL, task_in(tk, 5 * NSEC_S)), 0);
+	assert_int_equal(stream_start_tls(tk, &s, b->server, true, NULL, task_in(tk, 5 * NSEC_S)),
+			 0);
 	assert_int_equal(stream_line(tk, &s, 100, task_in(tk, NSEC_S), &line), 0);
 	assert_true(str_eq(line, STR("secret")));
 	stream_done(&s);

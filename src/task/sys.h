@@ -67,7 +67,7 @@ int sys_memfd_sealed(int fd);
 int sys_open_dir(const char *path);
 int sys_mkdir_at(int dir, const char *name, mode_t mode);
 int sys_open_at(int dir, const char *name, int flags, mode_t mode);
-ssize_t sys_read_at(int fd, void *ret_bytes, size_t n, uint64_t offset);  /* short only at the end */
+ssize_t sys_read_at(int fd, void *ret_bytes, size_t n, uint64_t offset); /* short only at the end */
 /* All of it or an error; a short write is retried until the kernel names the error. */
 int sys_write_at(int fd, str bytes, uint64_t offset);
 int sys_writev_at(int fd, struct iovec *iov, int count, uint64_t offset); /* iov is consumed */

@@ -99,8 +99,8 @@ static void run(struct loop *loop, struct task *tk)
 	for (;;) {
 		if (fresh) {
 			fresh = false;
-			switch_start(&loop->main, &tk->side, (char *)tk->stack + 4096, tk, task_body,
-				     tk);
+			switch_start(&loop->main, &tk->side, (char *)tk->stack + 4096, tk,
+				     task_body, tk);
 		} else {
 			switch_to(&loop->main, &tk->side);
 		}
@@ -397,7 +397,7 @@ void group_init(struct group *g, struct loop *loop)
 
 void group_cancel(struct group *g)
 {
-	LIST_EACH(&g->tasks, struct task, group_link, tk)
+	LIST_EACH (&g->tasks, struct task, group_link, tk)
 		task_cancel(tk);
 }
 
@@ -501,7 +501,8 @@ int io_init_callback(struct io *io, struct loop *loop, int fd,
 int io_interest(struct io *io, bool readable, bool writable)
 {
 	return sys_poller_modify(io->loop->poller, io->fd, io,
-				 (readable ? SYS_WATCH_READ : 0) | (writable ? SYS_WATCH_WRITE : 0));
+				 (readable ? SYS_WATCH_READ : 0) |
+					 (writable ? SYS_WATCH_WRITE : 0));
 }
 
 int io_release(struct io *io)

@@ -91,8 +91,7 @@ static void cancels_group(struct task *tk, void *arg)
 
 	group_init(&g, task_loop(tk));
 	for (int i = 0; i < 200; i++)
-		assert_int_equal(
-			task_start(task_loop(tk), &g, "waiter", waits_for_ever, arg), 0);
+		assert_int_equal(task_start(task_loop(tk), &g, "waiter", waits_for_ever, arg), 0);
 	assert_int_equal(group_wait(tk, &g, task_in(tk, 5 * NSEC_MS)), -ETIMEDOUT);
 	assert_int_equal(group_count(&g), 200);
 	group_cancel(&g);
