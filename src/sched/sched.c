@@ -367,24 +367,36 @@ void entry_make_held(struct sched *s, struct sched_entry *e, enum sched_place pl
 	e->domain->held++;
 }
 
-int sched_add(struct sched *s, struct sched_domain *d, struct sched_entry *e, nsec since,
-	      uint64_t bytes, nsec now)
+int sched_add(struct sched *s, struct sched_domain *d, struct sched_entry *e,
+	      enum sched_place place, nsec since, uint64_t bytes, nsec now)
 {
 	int r;
 
 	must(e->place == PLACE_NONE && !e->domain);
-	r = heap_push(&d->ready, &e->node, since);
-	if (r < 0)
-		return r;
+	if (place == PLACE_READY) {
+		r = heap_push(&d->ready, &e->node, since);
+		if (r < 0)
+			return r;
+	}
 	e->domain = d;
 	e->since = since;
 	e->bytes = bytes;
-	e->place = PLACE_READY;
+	e->place = (uint8_t)place;
 	list_append(&d->entries, &e->in_domain);
-	count_queued(d, 1);
 	d->bytes += bytes;
+	if (place == PLACE_READY)
+		count_queued(d, 1);
+	else if (place != PLACE_NONE)
+		d->held++;
 	domain_update(s, d, now);
 	return 0;
+}
+
+void sched_ready(struct sched *s, struct sched_entry *e, nsec now)
+{
+	must(e->place == PLACE_NONE && e->domain);
+	entry_make_ready(s, e);
+	domain_update(s, e->domain, now);
 }
 
 /* The entry is in no queue any more; the domain goes when nothing keeps it. */

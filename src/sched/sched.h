@@ -31,7 +31,7 @@ enum sched_health {
 };
 
 enum sched_place {
-	PLACE_NONE,      /* in no queue: not added yet, or removed */
+	PLACE_NONE,      /* in no queue: not ready yet, or removed (then without a domain) */
 	PLACE_READY,
 	PLACE_WAITING,   /* for its own back-off to end */
 	PLACE_IN_FLIGHT,
@@ -149,9 +149,12 @@ struct sched_destination *sched_destination_walk(const struct sched *s,
 						 const struct sched_destination *at);
 
 /* --- entries --- */
-/* Takes a zeroed entry in, ready. since: when it arrived. 0 or -ENOMEM. */
-int sched_add(struct sched *s, struct sched_domain *d, struct sched_entry *e, nsec since,
-	      uint64_t bytes, nsec now);
+/* Takes a zeroed entry in: PLACE_READY, PLACE_HELD, PLACE_PARKED, or PLACE_NONE: counted with its domain, but not
+ * to be tried before sched_ready. since: when it arrived. 0 or -ENOMEM. */
+int sched_add(struct sched *s, struct sched_domain *d, struct sched_entry *e,
+	      enum sched_place place, nsec since, uint64_t bytes, nsec now);
+/* From PLACE_NONE to READY. */
+void sched_ready(struct sched *s, struct sched_entry *e, nsec now);
 /* From any place but in flight. The domain may cease to exist with it. */
 void sched_remove(struct sched *s, struct sched_entry *e, nsec now);
 /* From READY, WAITING or each other to PLACE_HELD or PLACE_PARKED. */

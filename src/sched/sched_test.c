@@ -109,7 +109,9 @@ static struct primary *primary_of(struct world *w, const char *name)
 static void send(struct world *w, unsigned number, struct mail *mail)
 {
 	*mail = (struct mail){ 0 };
-	assert_int_equal(sched_add(w->s, domain(w, number), &mail->entry, w->now, 1000, w->now), 0);
+	assert_int_equal(sched_add(w->s, domain(w, number), &mail->entry, PLACE_READY, w->now, 1000,
+				   w->now),
+			 0);
 }
 
 static void pend(struct world *w, const struct sched_action *a, struct primary *p)
