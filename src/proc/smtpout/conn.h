@@ -1,0 +1,85 @@
+/*
+ * conn: one SMTP connection to a host of a primary, from the connected socket to QUIT (RFC 5321 §3.1,
+ * STARTTLS by RFC 3207). Knows nothing of how the socket came to be, nor of messages: transaction.h
+ * hands one over.
+ *
+ * The host is hostile: replies are bounded (smtp/reply.h), every await has its limit. Owned by one task at a time;
+ * while idle by the pool. Nothing here logs: `why` says in words what happened last, for the log and the operator.
+ */
+#pragma once
+
+#include "base/addr.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "net/stream.h"
+#include "smtp/ehlo.h"
+#include "smtp/reply.h"
+
+struct ssl_ctx_st;
+
+#define CONN_TEXT_MAX 600
+#define CONN_HOST_MAX 256
+/* Of the body at once. */
+#define CONN_CHUNK_BYTES (64 * 1024)
+
+/* How long each step may take; RFC 5321 §4.5.3.2 names the least for deliveries. */
+struct conn_limits {
+	nsec greeting, command, tls, data, block, final;
+};
+
+extern const struct conn_limits conn_limits_delivery, conn_limits_probe;
+
+/* Whom the socket is connected to. */
+struct conn_peer {
+	str destination; /* key of the destination: which connections may replace each other */
+	str host;
+	str address; /* textual IP and port */
+};
+
+struct conn {
+	struct stream stream;
+	struct reply reply; /* the last one */
+	struct ehlo ehlo;
+	const struct conn_limits *limits;
+	char *chunk; /* CONN_CHUNK_BYTES of the body that is being sent; NULL before the first */
+	char *destination;
+	char host[CONN_HOST_MAX];
+	char address[ADDR_TEXT_SIZE];
+	unsigned transactions; /* so far */
+	bool reused;           /* came from the pool: may have died there */
+	bool reset_first;      /* an unfinished transaction must be ended by RSET */
+	bool broken;           /* not to be spoken on any more */
+	char why[CONN_TEXT_MAX];
+	/* of the pool */
+	struct list idle;
+	struct map_link by_destination;
+	nsec idle_until;
+};
+
+enum conn_result {
+	CONN_READY,
+	CONN_REFUSED,    /* it speaks SMTP and does not want us now */
+	CONN_SILENT,     /* it does not: time-out, end of file, nonsense */
+	CONN_TLS_FAILED, /* it offered STARTTLS and the handshake failed: worth another try in plain text */
+};
+
+/* Takes fd over, on success only. 0 or a negative errno. */
+int conn_new(struct loop *loop, int fd, const struct conn_peer *peer, struct conn **ret_conn);
+/* Closes at once. */
+void conn_free(struct conn *c);
+void conn_freep(struct conn **c);
+
+/* Greeting, EHLO (HELO where EHLO is refused), STARTTLS where offered and `tls` is not NULL (a refused STARTTLS
+ * is gone without), EHLO again. */
+enum conn_result conn_open(struct task *tk, struct conn *c, const char *our_name,
+			   const struct conn_limits *limits, struct ssl_ctx_st *tls);
+/* Reads one reply into c->reply. 0, -ENODATA at end of file, -EPROTO or -EMSGSIZE for what is no reply,
+ * or the stream's error. */
+int conn_reply(struct task *tk, struct conn *c, nsec deadline);
+/* QUIT, and a short wait for the answer; then closes and frees. */
+void conn_quit(struct task *tk, struct conn *c);
+
+/* Sets c->why: "HOST[ADDRESS]: what went wrong at STEP". */
+void conn_explain_error(struct conn *c, int error, const char *step);
+/* Sets c->why: "HOST[ADDRESS] said to STEP: 550 no". */
+void conn_explain_reply(struct conn *c, const char *step);

@@ -1,0 +1,48 @@
+#include "proc/smtpout/smtpout.h"
+
+#include "base/cleanup.h"
+
+/* netd tries every address of a route, each for a while. */
+#define DIAL_WAIT (5 * NSEC_MINUTE)
+
+void dial_by_netd(struct task *tk, struct dialer *d, str domain, uint32_t start, uint64_t route,
+		  struct arena *arena, struct dialled *ret)
+{
+	struct smtpout *so = CONTAINER(d, struct smtpout, dialer);
+	_cleanup_(ipc_message_done) struct ipc_message m = { 0 };
+	Locum__Dial dial = LOCUM__DIAL__INIT;
+	IPC_PACKET(packet, DIAL, dial, &dial);
+	const Locum__Dialed *answer;
+	int r;
+
+	*ret = (struct dialled){ .attempt = LOCUM__ATTEMPT__ATTEMPT_DNS_TROUBLE, .fd = -1 };
+	ret->text = STR("out of memory");
+	dial.domain = (char *)arena_str(arena, domain).p;
+	if (!dial.domain)
+		return;
+	dial.start = start;
+	dial.route = route;
+	r = ipc_call(tk, so->netd, &packet, -1, &m, task_in(tk, DIAL_WAIT));
+	if (r < 0) {
+		ret->text = r == -EPIPE	    ? STR("netd is not running") :
+			    r == -ECANCELED ? STR("stopped by our own shutdown") :
+					      STR("netd did not answer");
+		return;
+	}
+	if (m.packet->body_case != LOCUM__PACKET__BODY_DIALED) {
+		ret->text = STR("netd answered something else");
+		return;
+	}
+	answer = m.packet->dialed;
+	*ret = (struct dialled){
+		.attempt = answer->attempt,
+		.fd = ipc_take_fd(&m, 0),
+		.text = arena_str(arena, str_of(answer->text)),
+		.destination = arena_str(arena, str_of(answer->destination)),
+		.host = arena_str(arena, str_of(answer->host)),
+		.address = arena_str(arena, str_of(answer->address)),
+		.index = answer->index,
+		.count = answer->count,
+		.route = answer->route,
+	};
+}

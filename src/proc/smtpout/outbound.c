@@ -1,0 +1,226 @@
+#include "proc/smtpout/outbound.h"
+
+#include "base/cleanup.h"
+#include "task/sys.h"
+
+/* One try to get a connection that can be used. */
+struct search {
+	struct outbound *o;
+	str domain;
+	const struct conn_limits *limits;
+	struct arena *arena;
+	struct contact best; /* the best explanation so far */
+	uint32_t start;
+	uint64_t route;
+	bool more; /* the route has addresses from `start` on */
+	int dials;
+};
+
+int outbound_init(struct outbound *o, struct loop *loop, struct dialer *dialer,
+		  struct ssl_ctx_st *tls, str our_name)
+{
+	*o = (struct outbound){ .loop = loop, .dialer = dialer, .tls = tls };
+	str_copy(our_name, o->our_name, sizeof(o->our_name));
+	return pool_init(&o->pool, loop);
+}
+
+void outbound_close(struct task *tk, struct outbound *o, nsec deadline)
+{
+	pool_close(tk, &o->pool, deadline);
+}
+
+void outbound_done(struct outbound *o)
+{
+	pool_done(&o->pool);
+}
+
+/* Which of several explanations of the same failure tells the operator the most. */
+static int weight(Locum__Attempt attempt)
+{
+	switch (attempt) {
+	case LOCUM__ATTEMPT__ATTEMPT_NONE:
+		return 0;
+	case LOCUM__ATTEMPT__ATTEMPT_DNS_TROUBLE:
+		return 1;
+	case LOCUM__ATTEMPT__ATTEMPT_NO_ROUTE:
+		return 2;
+	case LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE:
+		return 3;
+	case LOCUM__ATTEMPT__ATTEMPT_LOST:
+		return 4;
+	case LOCUM__ATTEMPT__ATTEMPT_REFUSING:
+		return 5;
+	case LOCUM__ATTEMPT__ATTEMPT_ANSWERED:
+		return 6;
+	case _LOCUM__ATTEMPT_IS_INT_SIZE:
+		break;
+	}
+	return 0;
+}
+
+static void describe(const struct conn *c, struct arena *arena, Locum__Attempt attempt,
+		     struct contact *ret_contact)
+{
+	*ret_contact = (struct contact){
+		.attempt = attempt,
+		.text = arena_str(arena, str_of(c->why)),
+		.destination = arena_str(arena, str_of(c->destination)),
+		.host = arena_str(arena, str_of(c->host)),
+		.address = arena_str(arena, str_of(c->address)),
+		.tls_version = str_of(stream_tls_version(&c->stream)),
+		.tls_cipher = str_of(stream_tls_cipher(&c->stream)),
+	};
+	/* OpenSSL's names are static, but say so nowhere. */
+	if (ret_contact->tls_version.n > 0)
+		ret_contact->tls_version = arena_str(arena, ret_contact->tls_version);
+	if (ret_contact->tls_cipher.n > 0)
+		ret_contact->tls_cipher = arena_str(arena, ret_contact->tls_cipher);
+}
+
+static void consider(struct search *s, const struct contact *contact)
+{
+	if (weight(contact->attempt) > weight(s->best.attempt))
+		s->best = *contact;
+}
+
+/* Greets the host that was dialled. The connection, or NULL; s->more: dial again, the same host or the next. */
+static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
+{
+	_cleanup_(conn_freep) struct conn *c = NULL;
+	struct conn_peer peer = { d->destination, d->host, d->address };
+	bool plain = plain_known(&s->o->plain, d->address, task_now(tk));
+	struct contact contact;
+	enum conn_result result;
+
+	if (conn_new(s->o->loop, d->fd, &peer, &c) < 0)
+		return NULL;
+	d->fd = -1;
+	result = conn_open(tk, c, s->o->our_name, s->limits, plain ? NULL : s->o->tls);
+	if (task_cancelled(tk))
+		return NULL;
+	if (result == CONN_TLS_FAILED) {
+		plain_remember(&s->o->plain, d->address, task_now(tk));
+		s->start = d->index;
+		s->more = true;
+		return NULL;
+	}
+	s->start = d->index + 1;
+	s->more = s->start < d->count;
+	if (result == CONN_READY)
+		return TAKE(c);
+	describe(c, s->arena,
+		 result == CONN_REFUSED ? LOCUM__ATTEMPT__ATTEMPT_REFUSING :
+					  LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE,
+		 &contact);
+	consider(s, &contact);
+	return NULL;
+}
+
+/* Dials once. */
+static struct conn *dial(struct task *tk, struct search *s)
+{
+	struct dialled d = { .fd = -1 };
+	struct conn *c;
+
+	s->more = false;
+	s->o->dialer->dial(tk, s->o->dialer, s->domain, s->start, s->route, s->arena, &d);
+	if (d.attempt != LOCUM__ATTEMPT__ATTEMPT_ANSWERED || d.fd < 0) {
+		struct contact contact = { .attempt = d.attempt,
+					   .text = d.text,
+					   .destination = d.destination,
+					   .host = d.host,
+					   .address = d.address };
+
+		if (contact.attempt == LOCUM__ATTEMPT__ATTEMPT_ANSWERED)
+			contact.attempt = LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE;
+		consider(s, &contact);
+	} else {
+		s->route = d.route;
+		c = greet(tk, s, &d);
+		if (c) {
+			pool_note_route(&s->o->pool, s->domain, d.destination);
+			return c;
+		}
+	}
+	if (d.fd >= 0)
+		sys_close(d.fd);
+	return NULL;
+}
+
+/* A connection on which MAIL can be said, or NULL and s->best. */
+static struct conn *find(struct task *tk, struct search *s)
+{
+	while (s->more && s->dials++ < OUTBOUND_DIALS_MAX) {
+		struct conn *c = dial(tk, s);
+
+		if (c)
+			return c;
+	}
+	if (s->best.attempt == LOCUM__ATTEMPT__ATTEMPT_NONE) {
+		s->best.attempt = LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE;
+		s->best.text = task_cancelled(tk) ? STR("stopped by our own shutdown") :
+						    STR("no connection could be set up");
+	}
+	return NULL;
+}
+
+/* The host turned us away before it looked at any recipient. */
+static bool turned_away(const struct handover *h)
+{
+	for (size_t i = 0; i < h->recipient_count; i++) {
+		if (h->recipients[i].outcome != LOCUM__OUTCOME__OUTCOME_NONE ||
+		    h->recipients[i].accepted)
+			return false;
+	}
+	return h->attempt == LOCUM__ATTEMPT__ATTEMPT_REFUSING;
+}
+
+void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct handover *h,
+		      struct contact *ret_contact)
+{
+	struct search s = { .o = o,
+			    .domain = domain,
+			    .limits = &conn_limits_delivery,
+			    .arena = h->arena,
+			    .more = true };
+	struct conn *c = pool_take(&o->pool, domain);
+
+	for (;; c = NULL) {
+		if (!c)
+			c = find(tk, &s);
+		if (!c) {
+			*ret_contact = s.best;
+			return;
+		}
+		c->limits = &conn_limits_delivery;
+		transaction_run(tk, c, h);
+		/* A connection that died in the pool: its siblings are likely as dead, a fresh one decides. */
+		if (!h->stale) {
+			describe(c, h->arena, h->attempt, ret_contact);
+			if (!turned_away(h) || !s.more)
+				break;
+			consider(&s, ret_contact);
+		}
+		conn_free(c);
+	}
+	ret_contact->text = str_of(h->text);
+	pool_give(&o->pool, c);
+}
+
+void outbound_probe(struct task *tk, struct outbound *o, str domain, struct arena *arena,
+		    struct contact *ret_contact)
+{
+	struct search s = { .o = o,
+			    .domain = domain,
+			    .limits = &conn_limits_probe,
+			    .arena = arena,
+			    .more = true };
+	struct conn *c = find(tk, &s);
+
+	if (!c) {
+		*ret_contact = s.best;
+		return;
+	}
+	describe(c, arena, LOCUM__ATTEMPT__ATTEMPT_ANSWERED, ret_contact);
+	pool_give(&o->pool, c);
+}

@@ -1,0 +1,63 @@
+/*
+ * outbound: how a domain's primary is reached: an idle connection from the pool, or every host of its route in
+ * turn until one connects, greets and answers EHLO; in plain text where its TLS does not work. Then delivers on it,
+ * or just says how it went (a probe).
+ *
+ * Sockets come from a `struct dialer`: netd in the process (dial.c), anything in tests and in the simulator.
+ * All functions with tk park; struct outbound outlives every task that uses it.
+ */
+#pragma once
+
+#include "proc/smtpout/plain.h"
+#include "proc/smtpout/pool.h"
+#include "proc/smtpout/transaction.h"
+
+/* Dials of one attempt, whatever netd says about the length of a route. */
+#define OUTBOUND_DIALS_MAX 64
+
+/* What a dial found; the fields of the Dialed message, the texts in the arena of the asker. */
+struct dialled {
+	Locum__Attempt attempt; /* ANSWERED: fd is connected, and now the asker's */
+	int fd;
+	str text;
+	str destination, host, address;
+	uint32_t index, count;
+	uint64_t route;
+};
+
+struct dialer {
+	/* Connects to the first address of the domain's route that can be, from `start` on. Always sets *ret. */
+	void (*dial)(struct task *tk, struct dialer *d, str domain, uint32_t start, uint64_t route,
+		     struct arena *arena, struct dialled *ret);
+};
+
+struct outbound {
+	struct loop *loop;
+	struct dialer *dialer;
+	struct ssl_ctx_st *tls; /* NULL: no STARTTLS */
+	char our_name[CONN_HOST_MAX];
+	struct pool pool;
+	struct plain_hosts plain;
+};
+
+/* Where an attempt ended: the host that took part last, or said the most. In the attempt's arena. */
+struct contact {
+	Locum__Attempt attempt;
+	str text;
+	str destination, host, address;
+	str tls_version, tls_cipher;
+};
+
+int outbound_init(struct outbound *o, struct loop *loop, struct dialer *dialer,
+		  struct ssl_ctx_st *tls, str our_name);
+/* QUIT to all idle connections, until the deadline. No task may use *o any more. */
+void outbound_close(struct task *tk, struct outbound *o, nsec deadline);
+void outbound_done(struct outbound *o);
+
+/* Hands h over. h's outputs are set when *ret_contact says ANSWERED, REFUSING or LOST and a transaction took place;
+ * otherwise its recipients stay as they were (OUTCOME_NONE). */
+void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct handover *h,
+		      struct contact *ret_contact);
+/* Is the primary there and does it answer EHLO? Always by a new connection, which the pool keeps. */
+void outbound_probe(struct task *tk, struct outbound *o, str domain, struct arena *arena,
+		    struct contact *ret_contact);

@@ -1,0 +1,155 @@
+#include "proc/smtpout/smtpout.h"
+
+#include "base/log.h"
+#include "net/tls.h"
+
+/* How long what is in progress may still take once we are told to stop. */
+#define FINISH_TIME (30 * NSEC_S)
+#define QUIT_TIME (3 * NSEC_S)
+#define REPLY_TIME NSEC_MINUTE
+#define DECLINE_TIME NSEC_S
+
+void smtpout_fill_host(Locum__Host *to, const struct contact *contact)
+{
+	const struct {
+		char **field;
+		str value;
+	} fields[] = {
+		{ &to->destination, contact->destination }, { &to->name, contact->host },
+		{ &to->address, contact->address },         { &to->tls_version, contact->tls_version },
+		{ &to->tls_cipher, contact->tls_cipher },
+	};
+
+	for (size_t i = 0; i < ELEMENTS(fields); i++) {
+		if (fields[i].value.p)
+			*fields[i].field = (char *)fields[i].value.p;
+	}
+}
+
+void smtpout_reply(struct task *tk, struct smtpout *so, uint64_t life, uint64_t call,
+		   Locum__Packet *packet)
+{
+	int r;
+
+	/* A spoold that died meanwhile replays and delivers again: a duplicate, never a loss. */
+	if (!so->spoold || so->spoold_life != life)
+		return;
+	r = ipc_reply(tk, so->spoold, call, packet, -1, task_in(tk, REPLY_TIME));
+	if (r < 0 && r != -EPIPE)
+		log_error("smtpout.reply_lost", K_ERR(r));
+}
+
+/* Says at once that nothing was tried. */
+static void decline(struct task *tk, struct channel *ch, const Locum__Packet *question, const char *why)
+{
+	Locum__Delivered delivered = LOCUM__DELIVERED__INIT;
+	Locum__Probed probed = LOCUM__PROBED__INIT;
+	IPC_PACKET(packet, DELIVERED, delivered, &delivered);
+
+	delivered.text = probed.text = (char *)why;
+	if (question->body_case == LOCUM__PACKET__BODY_PROBE) {
+		packet.body_case = LOCUM__PACKET__BODY_PROBED;
+		packet.probed = &probed;
+	}
+	ipc_reply(tk, ch, question->call, &packet, -1, task_in(tk, DECLINE_TIME));
+}
+
+static void message(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)
+{
+	struct worker *w = arg;
+	struct smtpout *so = w->arg;
+	int r = -EINVAL;
+
+	if (so->stopping) {
+		decline(tk, ch, m->packet, "smtpout is shutting down");
+		return;
+	}
+	if (m->packet->body_case == LOCUM__PACKET__BODY_DELIVER)
+		r = deliver_start(so, m);
+	else if (m->packet->body_case == LOCUM__PACKET__BODY_PROBE)
+		r = probe_start(so, m);
+	else
+		return;
+	if (r < 0) {
+		log_error("smtpout.no_room", K_ERR(r));
+		if (m->packet)
+			decline(tk, ch, m->packet, "smtpout has no room for another delivery");
+	}
+}
+
+static int acquire(struct task *tk, struct worker *w, struct sandbox_request *request)
+{
+	struct smtpout *so = w->arg;
+
+	(void)tk;
+	(void)request;
+	return tls_client_opportunistic_new(&so->tls);
+}
+
+static int serve(struct task *tk, struct worker *w)
+{
+	struct smtpout *so = w->arg;
+
+	(void)tk;
+	so->loop = w->loop;
+	so->dialer.dial = dial_by_netd;
+	group_init(&so->jobs, w->loop);
+	return outbound_init(&so->outbound, w->loop, &so->dialer, so->tls, w->conf->hostname);
+}
+
+static void reconfigured(struct task *tk, struct worker *w)
+{
+	struct smtpout *so = w->arg;
+
+	(void)tk;
+	str_copy(w->conf->hostname, so->outbound.our_name, sizeof(so->outbound.our_name));
+	pool_empty(&so->outbound.pool);
+}
+
+static void peer(struct task *tk, struct worker *w, struct channel *ch)
+{
+	struct smtpout *so = w->arg;
+
+	(void)tk;
+	if (channel_peer(ch) == LOCUM__PROCESS__NETD)
+		so->netd = ch;
+	if (channel_peer(ch) == LOCUM__PROCESS__SPOOLD) {
+		so->spoold = ch;
+		so->spoold_life++;
+	}
+}
+
+static void peer_gone(struct worker *w, struct channel *ch)
+{
+	struct smtpout *so = w->arg;
+
+	if (so->netd == ch)
+		so->netd = NULL;
+	if (so->spoold == ch)
+		so->spoold = NULL;
+}
+
+static void finish(struct task *tk, struct worker *w)
+{
+	struct smtpout *so = w->arg;
+
+	so->stopping = true;
+	if (group_wait(tk, &so->jobs, task_in(tk, FINISH_TIME)) < 0) {
+		group_cancel(&so->jobs);
+		group_wait(tk, &so->jobs, NEVER);
+	}
+	outbound_close(tk, &so->outbound, task_in(tk, QUIT_TIME));
+	outbound_done(&so->outbound);
+	tls_context_freep(&so->tls);
+}
+
+const struct worker_hooks smtpout_hooks = {
+	.self = LOCUM__PROCESS__SMTPOUT,
+	.acquire = acquire,
+	.serve = serve,
+	.reconfigured = reconfigured,
+	.peer = peer,
+	.peer_gone = peer_gone,
+	.message = message,
+	.shutdown = finish,
+};

@@ -1,0 +1,52 @@
+/*
+ * transaction: one message handed over on an open connection: MAIL, RCPT for each recipient, DATA, the body, the reply
+ * to the final dot (RFC 5321 §3.3, RFC 1870, 2920, 6152). Struct in, struct out; knows nothing of ipc.
+ *
+ * Where PIPELINING is offered a message costs two round trips: [MAIL RCPT… DATA] and [header, body, dot]. The
+ * checksum of the body is compared before the final dot leaves, so a damaged message can never be accepted.
+ *
+ * What the outcome of a recipient means, by what ended the transaction:
+ *	a reply to its RCPT	4xx DEFERRED, 5xx REFUSED; "too many recipients" NONE once others were taken
+ *	4xx/5xx to MAIL, DATA, dot	the same for all that were left
+ *	421		the recipient or message it answered is DEFERRED, what was not asked yet NONE: the host closes, the
+ *			others need not wait; attempt REFUSING
+ *	a break before DATA was answered	NONE: it is about the host, not about this message; attempt LOST
+ *	a break in the body			DEFERRED: a message that kills its receiver must not always be first
+ *	a break after the final dot		AMBIGUOUS
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "ipc/locum.pb-c.h"
+#include "proc/smtpout/conn.h"
+
+struct handover_recipient {
+	str address; /* without <> */
+	Locum__Outcome outcome;
+	str reply; /* the host's words, code first, or ours where it said none; in the arena */
+	/* of the transaction */
+	bool accepted; /* by RCPT */
+	bool over;     /* perhaps only one too many for this transaction */
+};
+
+struct handover {
+	str reverse_path; /* empty: the null reverse-path */
+	bool body_8bitmime;
+	str received; /* our header, with its CRLF */
+	int body_fd;
+	uint64_t body_offset, body_bytes;
+	uint32_t body_crc32c;
+	struct handover_recipient *recipients;
+	size_t recipient_count;
+	struct arena *arena;    /* for replies */
+	size_t reply_bytes_max; /* of each */
+
+	Locum__Attempt attempt;
+	char text[CONN_TEXT_MAX]; /* why, for the operator */
+	nsec latency;             /* from MAIL to the last reply */
+	bool stale;               /* the pooled connection was dead: nothing happened, take another */
+	bool sent_8bit_as_is;     /* to a host that did not offer 8BITMIME */
+};
+
+/* Always sets the outputs. Afterwards c->broken says whether the connection can be used again. */
+void transaction_run(struct task *tk, struct conn *c, struct handover *h);
