@@ -46,6 +46,9 @@ int spool_open(const char *dir, const struct spool_options *options, struct spoo
 int spool_replay(struct spool *s, spool_replay_fn *each, spool_damage_fn *damage, void *arg);
 /* Waits for nothing and syncs nothing. */
 void spool_close(struct spool *s);
+void spool_closep(struct spool **s);
+/* A negative errno of this library in words for the operator. */
+const char *spool_error_text(int error);
 
 /* Puts a message in the batch: envelope bytes and body_bytes from body_fd (offset 0; a sealed memfd).
  * Parks (yields) only while copying a big body, which is durable in its own file before the record
@@ -76,6 +79,7 @@ int spool_read(struct spool *s, msg_id id, struct buf *to, struct spool_body *re
 /* The newest state snapshot (empty when none was written). */
 int spool_read_state(struct spool *s, msg_id id, struct buf *to);
 bool spool_has(const struct spool *s, msg_id id);
+bool spool_is_held(const struct spool *s, msg_id id);
 
 /* Moves a message between the logs, durably (syncs both). */
 int spool_move_held(struct task *tk, struct spool *s, msg_id id, bool to_held);
