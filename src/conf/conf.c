@@ -53,7 +53,7 @@ int conf_index_domain(struct conf *c, struct conf_domain *d)
 
 const struct conf_domain *conf_domain(const struct conf *c, str name)
 {
-	MAP_FIND(&c->domains_by_name, str_hash(name, name_seed, true), struct conf_domain, link, d)
+	MAP_FIND (&c->domains_by_name, str_hash(name, name_seed, true), struct conf_domain, link, d)
 		if (str_case_eq(d->name, name))
 			return d;
 	return NULL;
@@ -168,7 +168,8 @@ int conf_add_interface_addresses(struct conf *c)
 			continue;
 		a.port = 0;
 		/* No MX record can point at a link-local address. */
-		if (a.family == AF_INET6 && (!any6 || (a.ip[0] == 0xfe && (a.ip[1] & 0xc0) == 0x80)))
+		if (a.family == AF_INET6 &&
+		    (!any6 || (a.ip[0] == 0xfe && (a.ip[1] & 0xc0) == 0x80)))
 			continue;
 		r = conf_add_address(c, &a);
 	}

@@ -21,15 +21,15 @@ enum conf_filter { FILTER_STANDARD, FILTER_AUTH_ONLY, FILTER_OFF };
 struct conf_listen {
 	str name;
 	struct addr address;
-	str tls_certificate, tls_key;         /* paths; empty: no STARTTLS */
-	str certificate_pem, key_pem;         /* their contents, read by locumd; packed for smtpin only */
+	str tls_certificate, tls_key; /* paths; empty: no STARTTLS */
+	str certificate_pem, key_pem; /* their contents, read by locumd; packed for smtpin only */
 	bool proxy_protocol;
 };
 
 /* Where a domain's mail goes: the better MX records, or named hosts in order. */
 struct conf_hop {
-	bool mx;       /* "mx" or "mx:PORT" */
-	str host;      /* name or IP literal, when not mx */
+	bool mx;  /* "mx" or "mx:PORT" */
+	str host; /* name or IP literal, when not mx */
 	uint16_t port;
 };
 

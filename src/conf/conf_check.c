@@ -8,18 +8,22 @@ static int check_presence(struct conf_reader *r)
 	const struct conf *c = r->conf;
 
 	if (c->hostname.n == 0)
-		return conf_fail(r, r->line_last, "there is no hostname; write hostname = \"mx2.example.net\"");
+		return conf_fail(r, r->line_last,
+				 "there is no hostname; write hostname = \"mx2.example.net\"");
 	if (c->listen_count == 0)
-		return conf_fail(r, r->line_last,
-				 "there is no listener; write listen \"mx\" { address = \"[::]:25\" }");
+		return conf_fail(
+			r, r->line_last,
+			"there is no listener; write listen \"mx\" { address = \"[::]:25\" }");
 	if (c->domain_count == 0)
-		return conf_fail(r, r->line_last,
-				 "there is no domain to stand in for; write domain \"example.org\" { }");
+		return conf_fail(
+			r, r->line_last,
+			"there is no domain to stand in for; write domain \"example.org\" { }");
 	if (c->limits.sessions_per_client > c->limits.sessions) {
 		if (conf_entry_of(r, c, "sessions_per_client"))
-			return conf_fail(r, conf_line_of(r, c, "sessions_per_client"),
-					 "sessions_per_client is larger than sessions (%u); lower it",
-					 c->limits.sessions);
+			return conf_fail(
+				r, conf_line_of(r, c, "sessions_per_client"),
+				"sessions_per_client is larger than sessions (%u); lower it",
+				c->limits.sessions);
 		r->conf->limits.sessions_per_client = c->limits.sessions;
 	}
 	return 0;
@@ -40,20 +44,24 @@ static int check_listen(struct conf_reader *r, struct conf_listen *l)
 	const struct conf *c = r->conf;
 
 	if (!printable(l->name))
-		return conf_fail(r, conf_line_of(r, l, ""),
-				 "the name of a listener is printable ASCII without spaces; rename it");
+		return conf_fail(
+			r, conf_line_of(r, l, ""),
+			"the name of a listener is printable ASCII without spaces; rename it");
 	if (l->address.family == AF_UNSPEC)
 		return conf_fail(r, conf_line_of(r, l, ""),
 				 "listen \"%.*s\" has no address; write address = \"[::]:25\"",
 				 SHOW(l->name));
 	for (const struct conf_listen *other = c->listen; other < l; other++)
-		if (addr_same_ip(&other->address, &l->address) && other->address.port == l->address.port)
-			return conf_fail(r, conf_line_of(r, l, "address"),
-					 "listen \"%.*s\" and \"%.*s\" have the same address; change one",
-					 SHOW(other->name), SHOW(l->name));
+		if (addr_same_ip(&other->address, &l->address) &&
+		    other->address.port == l->address.port)
+			return conf_fail(
+				r, conf_line_of(r, l, "address"),
+				"listen \"%.*s\" and \"%.*s\" have the same address; change one",
+				SHOW(other->name), SHOW(l->name));
 	if (l->tls_certificate.n && !l->tls_key.n)
-		return conf_fail(r, conf_line_of(r, l, "tls_certificate"),
-				 "tls_certificate without tls_key; add the private key that belongs to it");
+		return conf_fail(
+			r, conf_line_of(r, l, "tls_certificate"),
+			"tls_certificate without tls_key; add the private key that belongs to it");
 	if (l->tls_key.n && !l->tls_certificate.n)
 		return conf_fail(r, conf_line_of(r, l, "tls_key"),
 				 "tls_key without tls_certificate; add the certificate chain");
@@ -94,7 +102,8 @@ static int check_hop(struct conf_reader *r, const struct conf_domain *d, const s
 	for (size_t i = 0; i < c->listen_count; i++)
 		if (reaches(c, hop, &c->listen[i]))
 			return conf_fail(r, conf_line_of(r, d, "primary"),
-					 "primary \"%.*s:%u\" is our own listener \"%.*s\"; name the server that "
+					 "primary \"%.*s:%u\" is our own listener \"%.*s\"; name "
+					 "the server that "
 					 "we stand in for",
 					 SHOW(hop->host), hop->port, SHOW(c->listen[i].name));
 	return 0;
@@ -107,7 +116,8 @@ static int check_domain(struct conf_reader *r, struct conf_domain *d)
 
 	if (conf_domain(c, d->name))
 		return conf_fail(r, conf_line_of(r, d, ""),
-				 "domain \"%.*s\" is written twice; merge the two blocks", SHOW(d->name));
+				 "domain \"%.*s\" is written twice; merge the two blocks",
+				 SHOW(d->name));
 	if (conf_index_domain(c, d) < 0)
 		return conf_fail_memory(r);
 	if (d->primary_count == 0) {
@@ -135,7 +145,8 @@ static int check_trust_anchor(struct conf_reader *r)
 	free(text);
 	if (result < 0)
 		return conf_fail(r, conf_line_of(r, c, "trust_anchor"),
-				 "trust_anchor \"%.*s\" cannot be read: %s; correct the path, or leave it out "
+				 "trust_anchor \"%.*s\" cannot be read: %s; correct the path, or "
+				 "leave it out "
 				 "for the built-in one",
 				 SHOW(c->dns.trust_anchor), strerror(-result));
 	return 0;
@@ -152,12 +163,15 @@ struct remark {
 
 /* What this version accepts and does not act on yet: said only where the operator wrote it. */
 static const struct remark remarks[] = {
-	{ SECTION_DOMAIN, "acceptance", "live", "is treated as \"queue\": mail is spooled, then delivered" },
+	{ SECTION_DOMAIN, "acceptance", "live",
+	  "is treated as \"queue\": mail is spooled, then delivered" },
 	{ SECTION_DOMAIN, "acceptance", "defer",
 	  "is treated as \"queue\": mail is spooled, then delivered" },
-	{ SECTION_DOMAIN, "recipients", "learn", "is treated as \"any\": every recipient is accepted" },
+	{ SECTION_DOMAIN, "recipients", "learn",
+	  "is treated as \"any\": every recipient is accepted" },
 	{ SECTION_DOMAIN, "filter", "standard", "is treated as \"off\": content is not judged" },
-	{ SECTION_DOMAIN, "filter", "auth-only", "is treated as \"off\": authentication is not judged" },
+	{ SECTION_DOMAIN, "filter", "auth-only",
+	  "is treated as \"off\": authentication is not judged" },
 	{ SECTION_PROCESSES, "filter", NULL, "has no effect: there is no filter process" },
 };
 
@@ -185,20 +199,23 @@ static int note_remark(struct conf_reader *r, const struct remark *m)
 	if (count == 1)
 		return conf_note(r, "%s = \"%s\" (%.*s) %s in this version", m->option, m->value,
 				 SHOW(b->title), m->text);
-	return conf_note(r, "%s = \"%s\" (%.*s and %zu more) %s in this version", m->option, m->value,
-			 SHOW(b->title), count - 1, m->text);
+	return conf_note(r, "%s = \"%s\" (%.*s and %zu more) %s in this version", m->option,
+			 m->value, SHOW(b->title), count - 1, m->text);
 }
 
 static int add_notes(struct conf_reader *r)
 {
-	int result = conf_note(r, "this version does not filter content: neither spam nor viruses are "
-				  "looked for");
+	int result =
+		conf_note(r, "this version does not filter content: neither spam nor viruses are "
+			     "looked for");
 
 	if (result == 0 && str_index(r->conf->hostname, '.') < 0)
-		result = conf_note(r, "hostname \"%.*s\" has no dot: many servers refuse such a name",
+		result = conf_note(r,
+				   "hostname \"%.*s\" has no dot: many servers refuse such a name",
 				   SHOW(r->conf->hostname));
 	if (result == 0 && r->clamd_given)
-		result = conf_note(r, "clamd is configured, but nothing is scanned in this version");
+		result =
+			conf_note(r, "clamd is configured, but nothing is scanned in this version");
 	if (result == 0 && r->console_given)
 		result = conf_note(r, "console is configured, but there is none in this version");
 	for (size_t i = 0; i < ELEMENTS(remarks) && result == 0; i++)

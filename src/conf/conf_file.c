@@ -22,7 +22,8 @@ static void add_escaped(struct buf *to, const char *text)
 }
 
 __attribute__((format(printf, 4, 0))) static int fail(struct conf_reader *r, const char *file,
-						      unsigned line, const char *format, va_list args)
+						      unsigned line, const char *format,
+						      va_list args)
 {
 	char text[768];
 
@@ -158,7 +159,8 @@ static int parse(struct conf_reader *r, str text)
 	if (!r->conf)
 		return conf_fail_memory(r);
 	if (text.n > CONF_FILE_MAX)
-		return conf_fail(r, 1, "the file is larger than 4 MiB; it should be a configuration");
+		return conf_fail(r, 1,
+				 "the file is larger than 4 MiB; it should be a configuration");
 	result = conf_scan(r, text);
 	if (result < 0)
 		return result;
@@ -189,7 +191,8 @@ static int read_file(const char *path, struct buf *ret_error, char **ret_text, s
 	if (result == -EFBIG)
 		conf_fail(&r, 0, "the file is larger than 4 MiB; it should be a configuration");
 	else if (result < 0)
-		conf_fail(&r, 0, "cannot be read: %s; --config FILE names another", strerror(-result));
+		conf_fail(&r, 0, "cannot be read: %s; --config FILE names another",
+			  strerror(-result));
 	return result;
 }
 

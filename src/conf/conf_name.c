@@ -24,7 +24,8 @@ static const char *label_fault(str label)
 	for (size_t i = 0; i < label.n; i++) {
 		/* The underscore is no letter of a host name, but some MX hosts have one. */
 		if (!is_letter_digit(label.p[i]) && label.p[i] != '-' && label.p[i] != '_')
-			return "has a character that no host name may have; use letters, digits, hyphens "
+			return "has a character that no host name may have; use letters, digits, "
+			       "hyphens "
 			       "and dots";
 	}
 	return NULL;
@@ -42,7 +43,8 @@ const char *conf_name_fault(str name)
 		return "is longer than 253 characters (RFC 1035); shorten it";
 	for (size_t i = 0; i < name.n; i++)
 		if ((uint8_t)name.p[i] >= 0x80)
-			return "is not ASCII; write its A-label form (xn--...), as `idn2 NAME` prints it";
+			return "is not ASCII; write its A-label form (xn--...), as `idn2 NAME` "
+			       "prints it";
 	while (more && !fault) {
 		more = str_cut(rest, '.', &label, &rest);
 		fault = label_fault(label);

@@ -10,13 +10,14 @@
 
 /* --- scalars --- */
 
-static int take_number(struct conf_reader *r, const struct conf_entry *e, uint64_t least, uint64_t most,
-		       uint64_t *ret)
+static int take_number(struct conf_reader *r, const struct conf_entry *e, uint64_t least,
+		       uint64_t most, uint64_t *ret)
 {
 	int result = str_u64(e->value, UINT64_MAX, ret);
 
 	if (result == -EINVAL)
-		return conf_fail(r, e->line, "%s = \"%.*s\" is not a whole number; write digits only",
+		return conf_fail(r, e->line,
+				 "%s = \"%.*s\" is not a whole number; write digits only",
 				 e->option->name, SHOW(e->value));
 	if (result < 0 || *ret < least || *ret > most)
 		return conf_fail(r, e->line, "%s = %.*s is out of range; allowed are %llu to %llu",
@@ -25,8 +26,8 @@ static int take_number(struct conf_reader *r, const struct conf_entry *e, uint64
 	return 0;
 }
 
-static int take_u32(struct conf_reader *r, const struct conf_entry *e, uint32_t least, uint32_t most,
-		    uint32_t *to)
+static int take_u32(struct conf_reader *r, const struct conf_entry *e, uint32_t least,
+		    uint32_t most, uint32_t *to)
 {
 	uint64_t value;
 	int result = take_number(r, e, least, most, &value);
@@ -36,18 +37,19 @@ static int take_u32(struct conf_reader *r, const struct conf_entry *e, uint32_t 
 	return result;
 }
 
-static int take_bytes(struct conf_reader *r, const struct conf_entry *e, uint64_t least, uint64_t most,
-		      uint64_t *to)
+static int take_bytes(struct conf_reader *r, const struct conf_entry *e, uint64_t least,
+		      uint64_t most, uint64_t *to)
 {
 	char low[UNITS_TEXT_SIZE], high[UNITS_TEXT_SIZE];
 	uint64_t value = 0;
 	int result = units_bytes(e->value, &value);
 
 	if (result == -EINVAL)
-		return conf_fail(r, e->line,
-				 "%s = \"%.*s\" is not a size; write a number with K, M, G or T, such as "
-				 "\"50M\"",
-				 e->option->name, SHOW(e->value));
+		return conf_fail(
+			r, e->line,
+			"%s = \"%.*s\" is not a size; write a number with K, M, G or T, such as "
+			"\"50M\"",
+			e->option->name, SHOW(e->value));
 	if (result < 0 || value < least || value > most)
 		return conf_fail(r, e->line, "%s = \"%.*s\" is out of range; allowed are %s to %s",
 				 e->option->name, SHOW(e->value), units_bytes_text(least, low),
@@ -65,7 +67,8 @@ static int take_duration(struct conf_reader *r, const struct conf_entry *e, nsec
 
 	if (result == -EINVAL)
 		return conf_fail(r, e->line,
-				 "%s = \"%.*s\" is not a duration; write a number with s, m, h, d or w, such "
+				 "%s = \"%.*s\" is not a duration; write a number with s, m, h, d "
+				 "or w, such "
 				 "as \"30d\"",
 				 e->option->name, SHOW(e->value));
 	if (result < 0 || value < least || value > most)
@@ -81,7 +84,7 @@ static int take_bool(struct conf_reader *r, const struct conf_entry *e, bool *to
 	static const struct {
 		const char *word;
 		bool value;
-	} words[] = { { "true", true }, { "yes", true }, { "on", true },
+	} words[] = { { "true", true },   { "yes", true }, { "on", true },
 		      { "false", false }, { "no", false }, { "off", false } };
 
 	for (size_t i = 0; i < ELEMENTS(words); i++) {
@@ -140,10 +143,11 @@ static int take_address(struct conf_reader *r, const struct conf_entry *e, uint1
 			struct addr *to)
 {
 	if (addr_parse(e->value, default_port, to) < 0)
-		return conf_fail(r, e->line,
-				 "%s = \"%.*s\" is not an address and port; write \"192.0.2.1:%u\" or "
-				 "\"[2001:db8::1]:%u\"",
-				 e->option->name, SHOW(e->value), default_port, default_port);
+		return conf_fail(
+			r, e->line,
+			"%s = \"%.*s\" is not an address and port; write \"192.0.2.1:%u\" or "
+			"\"[2001:db8::1]:%u\"",
+			e->option->name, SHOW(e->value), default_port, default_port);
 	return 0;
 }
 
@@ -176,7 +180,8 @@ static int take_own_address(struct conf_reader *r, void *target, const struct co
 
 	if (addr_parse_ip(e->value, 0, &a) < 0)
 		return conf_fail(r, e->line,
-				 "addresses: \"%.*s\" is not an IP address; write it without a port, such as "
+				 "addresses: \"%.*s\" is not an IP address; write it without a "
+				 "port, such as "
 				 "\"192.0.2.7\"",
 				 SHOW(e->value));
 	if (addr_is_any(&a))
@@ -196,11 +201,13 @@ static int take_state_dir(struct conf_reader *r, void *target, const struct conf
 	while (dir.n > 1 && dir.p[dir.n - 1] == '/')
 		dir.n--;
 	if (dir.n == 0)
-		return conf_fail(r, e->line, "state_dir is empty; write a directory or leave it out");
-	if (dir.n > CONF_STATE_DIR_MAX)
 		return conf_fail(r, e->line,
-				 "state_dir is too long for the control socket in it; at most %u bytes",
-				 CONF_STATE_DIR_MAX);
+				 "state_dir is empty; write a directory or leave it out");
+	if (dir.n > CONF_STATE_DIR_MAX)
+		return conf_fail(
+			r, e->line,
+			"state_dir is too long for the control socket in it; at most %u bytes",
+			CONF_STATE_DIR_MAX);
 	c->state_dir = arena_str(&c->arena, dir);
 	return c->state_dir.p ? 0 : conf_fail_memory(r);
 }
@@ -210,7 +217,8 @@ static int take_user(struct conf_reader *r, void *target, const struct conf_entr
 	struct conf *c = target;
 
 	if (e->value.n == 0 || str_index(e->value, ':') >= 0 || str_index(e->value, '/') >= 0)
-		return conf_fail(r, e->line, "user = \"%.*s\" is not a user name; write one from passwd(5)",
+		return conf_fail(r, e->line,
+				 "user = \"%.*s\" is not a user name; write one from passwd(5)",
 				 SHOW(e->value));
 	c->user = e->value;
 	return 0;
@@ -273,7 +281,8 @@ static int take_proxy_protocol(struct conf_reader *r, void *target, const struct
 	/* Accepting it without reading it would make every client the proxy. */
 	if (result == 0 && l->proxy_protocol)
 		return conf_fail(r, e->line,
-				 "proxy_protocol = true is not supported by this version; let clients connect "
+				 "proxy_protocol = true is not supported by this version; let "
+				 "clients connect "
 				 "directly and remove it");
 	return result;
 }
@@ -289,7 +298,8 @@ static int take_server(struct conf_reader *r, void *target, const struct conf_en
 	if (result < 0)
 		return result;
 	if (addr_is_any(&a))
-		return conf_fail(r, e->line, "servers: \"%.*s\" cannot be asked; write the server's address",
+		return conf_fail(r, e->line,
+				 "servers: \"%.*s\" cannot be asked; write the server's address",
 				 SHOW(e->value));
 	if (conf_grow(c, &c->dns.servers, c->dns.server_count, sizeof(a)) < 0)
 		return conf_fail_memory(r);
@@ -316,7 +326,8 @@ static int take_clamd(struct conf_reader *r, void *target, const struct conf_ent
 	if (strcmp(e->option->name, "socket") == 0)
 		return take_path(r, e, &host);
 	if (host_port_split(e->value, 3310, &host, &port) < 0)
-		return conf_fail(r, e->line, "address = \"%.*s\" is not a host and port; write \"host:3310\"",
+		return conf_fail(r, e->line,
+				 "address = \"%.*s\" is not a host and port; write \"host:3310\"",
 				 SHOW(e->value));
 	return 0;
 }
@@ -413,7 +424,8 @@ static int take_primary(struct conf_reader *r, void *target, const struct conf_e
 	if (host_port_split(e->value, 25, &host, &hop.port) < 0 ||
 	    (e->value.p[0] != '[' && str_index(host, ':') >= 0))
 		return conf_fail(r, e->line,
-				 "primary \"%.*s\" is not a host and port; write \"mx\", \"mx:PORT\", \"host\", "
+				 "primary \"%.*s\" is not a host and port; write \"mx\", "
+				 "\"mx:PORT\", \"host\", "
 				 "\"host:PORT\" or \"[IPv6]:PORT\"",
 				 SHOW(e->value));
 	hop.mx = str_case_eq(host, STR("mx"));
@@ -454,7 +466,8 @@ static int take_recipients(struct conf_reader *r, void *target, const struct con
 		d->recipients = RECIPIENTS_FILE;
 		d->recipients_path = str_from(e->value, 5);
 		if (d->recipients_path.n == 0)
-			return conf_fail(r, e->line, "recipients = \"file:\" names no file; write file:PATH");
+			return conf_fail(r, e->line,
+					 "recipients = \"file:\" names no file; write file:PATH");
 		return 0;
 	}
 	result = take_word(r, e, words, "learn, any, file:PATH", &value);
@@ -483,14 +496,10 @@ static int take_filter(struct conf_reader *r, void *target, const struct conf_en
 /* --- the tables --- */
 
 const struct conf_section_row conf_sections[SECTION_COUNT] = {
-	[SECTION_TOP] = { "the top level", false },
-	[SECTION_PROCESSES] = { "processes", false },
-	[SECTION_LISTEN] = { "listen", true },
-	[SECTION_DNS] = { "dns", false },
-	[SECTION_CLAMD] = { "clamd", false },
-	[SECTION_LIMITS] = { "limits", false },
-	[SECTION_SPOOL] = { "spool", false },
-	[SECTION_DOMAIN] = { "domain", true },
+	[SECTION_TOP] = { "the top level", false }, [SECTION_PROCESSES] = { "processes", false },
+	[SECTION_LISTEN] = { "listen", true },      [SECTION_DNS] = { "dns", false },
+	[SECTION_CLAMD] = { "clamd", false },       [SECTION_LIMITS] = { "limits", false },
+	[SECTION_SPOOL] = { "spool", false },       [SECTION_DOMAIN] = { "domain", true },
 	[SECTION_CONSOLE] = { "console", false },
 };
 
@@ -549,7 +558,8 @@ static void set_defaults(struct conf *c)
 static int start_listen(struct conf_reader *r, struct conf_block *b, struct conf_listen *l)
 {
 	if (b->title.n == 0 || b->title.n > 64)
-		return conf_fail(r, b->line, "listen \"%.*s\": a name has 1 to 64 characters; shorten it",
+		return conf_fail(r, b->line,
+				 "listen \"%.*s\": a name has 1 to 64 characters; shorten it",
 				 SHOW(b->title));
 	l->name = b->title;
 	b->target = l;

@@ -22,7 +22,8 @@ static const char *mailbox_fault(str address, str *ret_domain)
 		return "is not a mailbox; write local@domain";
 	for (size_t i = 0; i < (size_t)at; i++)
 		if (address.p[i] <= ' ' || address.p[i] > '~' || strchr("<>(),;", address.p[i]))
-			return "has a character that does not belong there; write local@domain alone";
+			return "has a character that does not belong there; write local@domain "
+			       "alone";
 	*ret_domain = str_from(address, (size_t)at + 1);
 	if (ret_domain->n > 1 && ret_domain->p[ret_domain->n - 1] == '.')
 		ret_domain->n--;
@@ -51,9 +52,10 @@ static int read_line(struct list_file *f, str line, str *ret_local, str *ret_dom
 	if (fault)
 		return conf_fail_in(f->r, f->path, f->line, "\"%.*s\" %s", SHOW(text), fault);
 	if (!conf_domain(f->r->conf, *ret_domain))
-		return conf_fail_in(f->r, f->path, f->line,
-				    "\"%.*s\" belongs to no configured domain; correct it or add the domain",
-				    SHOW(text));
+		return conf_fail_in(
+			f->r, f->path, f->line,
+			"\"%.*s\" belongs to no configured domain; correct it or add the domain",
+			SHOW(text));
 	if (str_case_eq(*ret_domain, f->d->name))
 		*ret_local = str_first(text, (size_t)(ret_domain->p - 1 - text.p));
 	return 0;
@@ -124,17 +126,19 @@ int conf_load_recipients(struct conf_reader *r, struct conf_domain *d)
 				 "recipients file \"%.*s\" is larger than 16 MiB; use \"any\"",
 				 SHOW(d->recipients_path));
 	if (result < 0)
-		return conf_fail(r, conf_line_of(r, d, "recipients"),
-				 "recipients file \"%.*s\" cannot be read: %s; correct the path or its "
-				 "permissions",
-				 SHOW(d->recipients_path), strerror(-result));
+		return conf_fail(
+			r, conf_line_of(r, d, "recipients"),
+			"recipients file \"%.*s\" cannot be read: %s; correct the path or its "
+			"permissions",
+			SHOW(d->recipients_path), strerror(-result));
 	result = walk(&f, str_mem(text, bytes), &at, &count, &text_bytes);
 	if (result < 0)
 		return result;
 	if (count == 0)
-		return conf_fail(r, conf_line_of(r, d, "recipients"),
-				 "recipients file \"%.*s\" has no mailbox of %.*s; add them or use \"any\"",
-				 SHOW(d->recipients_path), SHOW(d->name));
+		return conf_fail(
+			r, conf_line_of(r, d, "recipients"),
+			"recipients file \"%.*s\" has no mailbox of %.*s; add them or use \"any\"",
+			SHOW(d->recipients_path), SHOW(d->name));
 	d->addresses = ARENA_ARRAY(&r->conf->arena, str, count);
 	at = arena_alloc(&r->conf->arena, text_bytes);
 	if (!d->addresses || !at)

@@ -34,9 +34,10 @@ static int scan_escape(struct scan *s, char quote)
 	if (!left(s, 1))
 		return 0;
 	if (quote == '"' && *s->at && strchr(numbered, *s->at))
-		return conf_fail(s->r, s->line,
-				 "numbered escape in a string; write the character itself, \\\\ for a "
-				 "backslash");
+		return conf_fail(
+			s->r, s->line,
+			"numbered escape in a string; write the character itself, \\\\ for a "
+			"backslash");
 	step(s);
 	return 0;
 }
@@ -52,14 +53,16 @@ static int scan_string(struct scan *s)
 			r = scan_escape(s, quote);
 		else if (quote == '"' && left(s, 2) && s->at[0] == '$' && s->at[1] == '{')
 			r = conf_fail(s->r, s->line,
-				      "${ in a string; the environment is not read here, write the value");
+				      "${ in a string; the environment is not read here, write the "
+				      "value");
 		else
 			step(s);
 	}
 	if (r < 0)
 		return r;
 	if (!left(s, 1))
-		return conf_fail(s->r, began, "the string that begins here is not closed; add %c", quote);
+		return conf_fail(s->r, began, "the string that begins here is not closed; add %c",
+				 quote);
 	step(s);
 	return 0;
 }
@@ -88,13 +91,15 @@ static int scan_brace(struct scan *s)
 	if (*s->at == '{') {
 		/* A list inside a block is the deepest there is. */
 		if (s->depth == DEPTH_MAX)
-			return conf_fail(s->r, s->line,
-					 "unexpected {; close the block of line %u first, or remove it",
-					 s->open_line[DEPTH_MAX - 1]);
+			return conf_fail(
+				s->r, s->line,
+				"unexpected {; close the block of line %u first, or remove it",
+				s->open_line[DEPTH_MAX - 1]);
 		s->open_line[s->depth++] = s->line;
 	} else {
 		if (s->depth == 0)
-			return conf_fail(s->r, s->line, "unexpected }; nothing is open here, remove it");
+			return conf_fail(s->r, s->line,
+					 "unexpected }; nothing is open here, remove it");
 		s->depth--;
 	}
 	step(s);

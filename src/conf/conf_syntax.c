@@ -106,11 +106,13 @@ static int fail_unknown(struct conf_reader *r, unsigned line, enum conf_section 
 	_cleanup_(buf_done) struct buf names = { 0 };
 
 	if (elsewhere && elsewhere->section == SECTION_TOP)
-		return conf_fail(r, line, "\"%.40s\" is not an option of %s; move it out of the block",
-				 word, conf_sections[section].name);
+		return conf_fail(r, line,
+				 "\"%.40s\" is not an option of %s; move it out of the block", word,
+				 conf_sections[section].name);
 	if (elsewhere)
-		return conf_fail(r, line, "unknown option \"%.40s\"; did you mean the one in %s { }?",
-				 word, conf_sections[elsewhere->section].name);
+		return conf_fail(r, line,
+				 "unknown option \"%.40s\"; did you mean the one in %s { }?", word,
+				 conf_sections[elsewhere->section].name);
 	for (size_t i = 0; i < conf_option_count; i++)
 		if (conf_options[i].section == section)
 			nearest_try(&n, conf_options[i].name);
@@ -119,7 +121,8 @@ static int fail_unknown(struct conf_reader *r, unsigned line, enum conf_section 
 	if (n.name && n.distance == 0)
 		return conf_fail(r, line, "%s is a block; write %s { NAME = VALUE }", word, word);
 	if (n.name)
-		return conf_fail(r, line, "unknown option \"%.40s\"; did you mean \"%s\"?", word, n.name);
+		return conf_fail(r, line, "unknown option \"%.40s\"; did you mean \"%s\"?", word,
+				 n.name);
 	buf_init(&names, 1024);
 	list_names(section, &names);
 	return conf_fail(r, line, "unknown option \"%.40s\"; known here: %.*s", word,
@@ -140,7 +143,8 @@ static const struct saying sayings[] = {
 	{ "missing title for section '%s'", "write its name in quotes before the {" },
 	{ "found duplicate title '%s'", "merge the two blocks or rename one" },
 	{ "premature end of file", "the last option has no value" },
-	{ "unexpected token '%s'", "one option is NAME = VALUE or NAME = {VALUE, VALUE}; quote values" },
+	{ "unexpected token '%s'",
+	  "one option is NAME = VALUE or NAME = {VALUE, VALUE}; quote values" },
 };
 
 __attribute__((format(printf, 2, 0))) static void on_error(cfg_t *cfg, const char *format,
@@ -155,7 +159,8 @@ __attribute__((format(printf, 2, 0))) static void on_error(cfg_t *cfg, const cha
 		va_copy(again, args);
 		str_copy(str_of(va_arg(again, const char *)), word, sizeof(word));
 		va_end(again);
-		fail_unknown(now.r, line, cfg == now.top ? SECTION_TOP : section_of(cfg->name), word);
+		fail_unknown(now.r, line, cfg == now.top ? SECTION_TOP : section_of(cfg->name),
+			     word);
 		return;
 	}
 	for (size_t i = 0; i < ELEMENTS(sayings) && !hint; i++)
@@ -174,7 +179,8 @@ static int block_add(struct conf_reader *r, enum conf_section section, const cha
 
 	for (size_t i = 0; i < r->block_count; i++)
 		if (r->blocks[i].section == section && !conf_sections[section].titled)
-			return conf_fail(r, line, "%s is written twice, first in line %u; merge the two",
+			return conf_fail(r, line,
+					 "%s is written twice, first in line %u; merge the two",
 					 conf_sections[section].name, r->blocks[i].line);
 	if ((r->block_count & (r->block_count - 1)) == 0) {
 		size_t count = r->block_count ? 2 * r->block_count : 1;
@@ -225,7 +231,8 @@ static int open_block(cfg_t *section)
 	if (now.open != NO_BLOCK)
 		return 0;
 	/* The enclosing level's line stays at the opening brace until the block is closed. */
-	if (block_add(now.r, section_of(section->name), section->title, (unsigned)now.top->line) < 0)
+	if (block_add(now.r, section_of(section->name), section->title, (unsigned)now.top->line) <
+	    0)
 		return -1;
 	now.open = now.r->block_count - 1;
 	return 0;
@@ -252,8 +259,8 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 	/* The first value of an assignment; those of a list follow with higher counts. */
 	for (size_t i = r->entry_count; opt->nvalues == 1 && i-- > 0;) {
 		if (r->entries[i].block == block && r->entries[i].option == option) {
-			conf_fail(r, line, "%s is set twice, first in line %u; remove one", opt->name,
-				  r->entries[i].line);
+			conf_fail(r, line, "%s is set twice, first in line %u; remove one",
+				  opt->name, r->entries[i].line);
 			return -1;
 		}
 	}
@@ -268,8 +275,8 @@ static int check_no_empty_list(cfg_t *cfg)
 	for (const cfg_opt_t *opt = cfg->opts; opt->name; opt++) {
 		if (opt->type != CFGT_STR || !(opt->flags & CFGF_MODIFIED) || opt->nvalues > 0)
 			continue;
-		conf_fail(now.r, (unsigned)cfg->line, "%s is an empty list; leave it out for the default",
-			  opt->name);
+		conf_fail(now.r, (unsigned)cfg->line,
+			  "%s is an empty list; leave it out for the default", opt->name);
 		return -1;
 	}
 	return 0;
@@ -318,8 +325,9 @@ static cfg_opt_t *all_options(void)
 
 	for (unsigned i = SECTION_TOP + 1; i < SECTION_COUNT; i++) {
 		cfg_opt_t one = CFG_SEC("", section_options[i], CFGF_NODEFAULT);
-		cfg_opt_t many = CFG_SEC("", section_options[i],
-					 CFGF_NODEFAULT | CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
+		cfg_opt_t many =
+			CFG_SEC("", section_options[i],
+				CFGF_NODEFAULT | CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
 
 		fill_options(section_options[i], i);
 		top[n] = conf_sections[i].titled ? many : one;

@@ -16,7 +16,8 @@ static const struct unit sizes[] = {
 };
 
 static const struct unit durations[] = {
-	{ 'w', 7 * NSEC_DAY }, { 'd', NSEC_DAY }, { 'h', NSEC_HOUR }, { 'm', NSEC_MINUTE }, { 's', NSEC_S },
+	{ 'w', 7 * NSEC_DAY }, { 'd', NSEC_DAY }, { 'h', NSEC_HOUR },
+	{ 'm', NSEC_MINUTE },  { 's', NSEC_S },
 };
 
 static const struct unit *unit_find(const struct unit *units, size_t count, char letter)
