@@ -109,8 +109,12 @@ static void read_for(str s, struct trace_own *own)
 static void read_received(const struct trace *t, str value)
 {
 	struct trace_own own = { .recipient = STR_NONE };
-	str text;
+	str text, behind = value;
 
+	/* A client may call itself `by`: what stands behind `from` is a name, whatever it says. */
+	if (next_token(&behind, &text) == TOKEN_WORD && str_case_eq(text, STR("from")) &&
+	    next_token(&behind, &text) == TOKEN_WORD)
+		value = behind;
 	if (!skip_to_word(&value, STR("by")))
 		return;
 	if (next_token(&value, &text) != TOKEN_WORD || !t->hooks->is_our_name(t->hooks->arg, text))

@@ -63,6 +63,8 @@ static const struct {
 	{ "an alias is ours too",
 	  "Received: from x\r\n by OLD.example.net (Locum) with SMTP id " ULID "\r\n for <a@b>; x\r\n\r\n", 1, 1,
 	  "a@b", "" },
+	{ "a client may call itself by",
+	  "Received: from by (x) by mx2.example.net (Locum) id " ULID " (for d); x\r\n\r\n", 1, 1, "", "d" },
 	{ "another host's is not ours",
 	  "Received: from x by mx9.example.net (Locum) with SMTP id " ULID " for <a@b>; x\r\n\r\n", 1, 0, "",
 	  "" },

@@ -1,0 +1,107 @@
+#include "answer.h"
+
+static const str text_table[ANSWER_COUNT] = {
+#define ROW(name, text) [ANSWER_##name] = { text "\r\n", sizeof(text "\r\n") - 1 }
+	ROW(START_TLS, "220 2.0.0 Go ahead"),
+	ROW(START_DATA, "354 End data with <CR><LF>.<CR><LF>"),
+
+	ROW(OK, "250 2.0.0 Ok"),
+	ROW(SENDER_OK, "250 2.1.0 Sender ok"),
+	ROW(RECIPIENT_OK, "250 2.1.5 Recipient ok"),
+	ROW(VERIFY, "252 2.0.0 Send some mail, I will try to deliver it"),
+	ROW(HELP, "214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP STARTTLS QUIT: see RFC 5321"),
+	ROW(BYE, "221 2.0.0 Bye"),
+
+	ROW(BAD_OCTETS, "500 5.5.2 A command is printable ASCII and ends in CR LF"),
+	ROW(LINE_TOO_LONG, "500 5.5.2 Line too long"),
+	ROW(UNKNOWN_COMMAND, "500 5.5.1 Command unknown"),
+	ROW(NOT_OFFERED, "502 5.5.1 Command not offered"),
+	ROW(ARGUMENT_MISSING, "501 5.5.4 An argument is missing"),
+	ROW(ARGUMENT_UNEXPECTED, "501 5.5.4 This command takes no argument"),
+	ROW(ARGUMENT_INVALID, "501 5.5.4 Argument not understood"),
+	ROW(SENDER_INVALID, "501 5.1.7 This is no reverse-path (RFC 5321 section 4.1.2)"),
+	ROW(SENDER_TOO_LONG, "501 5.1.7 Address too long (RFC 5321 section 4.5.3.1)"),
+	ROW(RECIPIENT_INVALID, "501 5.1.3 This is no forward-path (RFC 5321 section 4.1.2)"),
+	ROW(RECIPIENT_TOO_LONG, "501 5.1.3 Address too long (RFC 5321 section 4.5.3.1)"),
+	ROW(ADDRESS_8BIT, "553 5.6.7 SMTPUTF8 is not offered: addresses are ASCII"),
+	ROW(PARAMETER_UNKNOWN, "555 5.5.4 Parameter not offered"),
+	ROW(PARAMETER_INVALID, "501 5.5.4 Parameter not understood"),
+	ROW(HELLO_FIRST, "503 5.5.1 Say EHLO first"),
+	ROW(MAIL_FIRST, "503 5.5.1 Say MAIL first"),
+	ROW(MAIL_ALREADY, "503 5.5.1 A transaction is open; RSET ends it"),
+	ROW(NO_RECIPIENTS, "554 5.5.1 No valid recipients"),
+	ROW(TLS_ALREADY, "503 5.5.1 TLS is on already"),
+	ROW(TLS_NOT_OFFERED, "502 5.5.1 STARTTLS is not offered"),
+
+	ROW(MAIL_REFUSED, "503 5.5.1 MAIL was refused"),
+
+	ROW(NOT_OUR_DOMAIN, "550 5.7.1 Relaying denied: no mail is taken here for this domain"),
+	ROW(NO_SUCH_USER, "550 5.1.1 No such user"),
+	ROW(TOO_LARGE, "552 5.3.4 Message too large"),
+	ROW(BARE_NEWLINE, "550 5.6.0 Bare CR or LF in the message: lines end in CR LF"),
+	ROW(TOO_MANY_HOPS, "554 5.4.6 Too many hops"),
+	ROW(LOOP, "554 5.4.6 Loop: this message has been here for this recipient before"),
+
+	ROW(NO_SPACE, "452 4.3.1 No space for mail now, try again later"),
+	ROW(BUSY, "452 4.3.1 Too much mail in progress, try again later"),
+	ROW(NOT_STORED, "451 4.3.0 The message could not be stored, try again later"),
+	ROW(TOO_MANY_RECIPIENTS, "452 4.5.3 Too many recipients, send the rest in another transaction"),
+
+	ROW(EARLY_TALKER, "554 5.5.1 You spoke before the greeting"),
+	ROW(TOO_MANY_ERRORS, "421 4.7.0 Too many errors, goodbye"),
+	ROW(LINE_ENDLESS, "421 4.7.0 This line does not end, goodbye"),
+	ROW(TIMED_OUT, "421 4.4.2 Too slow, goodbye"),
+	ROW(DATA_TIMED_OUT, "421 4.4.2 The data came too slowly, goodbye"),
+	ROW(SHUTTING_DOWN, "421 4.3.2 Shutting down, come back soon"),
+	ROW(SESSIONS_FULL, "421 4.7.0 Too many sessions, come back later"),
+	ROW(CLIENT_FULL, "421 4.7.0 Too many sessions from your address"),
+#undef ROW
+};
+
+str answer_text(enum answer a)
+{
+	must(text_table[a].n > 0);
+	return text_table[a];
+}
+
+str answer_line(enum answer a)
+{
+	return str_first(answer_text(a), text_table[a].n - 2);
+}
+
+bool answer_is_mistake(enum answer a)
+{
+	return a >= ANSWER_BAD_OCTETS && a <= ANSWER_TLS_NOT_OFFERED;
+}
+
+enum answer answer_to_complaint(enum smtp_complaint complaint, enum smtp_verb verb)
+{
+	switch (complaint) {
+	case SMTP_FINE:
+		break;
+	case SMTP_BAD_OCTETS:
+		return ANSWER_BAD_OCTETS;
+	case SMTP_LINE_TOO_LONG:
+		return ANSWER_LINE_TOO_LONG;
+	case SMTP_NO_SUCH_VERB:
+		return ANSWER_UNKNOWN_COMMAND;
+	case SMTP_ARGUMENT_MISSING:
+		return ANSWER_ARGUMENT_MISSING;
+	case SMTP_ARGUMENT_UNEXPECTED:
+		return ANSWER_ARGUMENT_UNEXPECTED;
+	case SMTP_ARGUMENT_INVALID:
+		return ANSWER_ARGUMENT_INVALID;
+	case SMTP_PATH_INVALID:
+		return verb == SMTP_MAIL ? ANSWER_SENDER_INVALID : ANSWER_RECIPIENT_INVALID;
+	case SMTP_PATH_TOO_LONG:
+		return verb == SMTP_MAIL ? ANSWER_SENDER_TOO_LONG : ANSWER_RECIPIENT_TOO_LONG;
+	case SMTP_PATH_8BIT:
+		return ANSWER_ADDRESS_8BIT;
+	case SMTP_PARAMETER_UNKNOWN:
+		return ANSWER_PARAMETER_UNKNOWN;
+	case SMTP_PARAMETER_INVALID:
+		return ANSWER_PARAMETER_INVALID;
+	}
+	must(complaint != SMTP_FINE);
+	return ANSWER_NONE;
+}

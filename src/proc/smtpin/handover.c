@@ -1,0 +1,99 @@
+/* A whole message to spoold, and what its reply means for the client. */
+#include "session.h"
+
+#include "base/log.h"
+
+/* A client waits 10 minutes for the reply to its final dot (RFC 5321 §4.5.3.2.6). */
+#define APPEND_TIME (2 * NSEC_MINUTE)
+
+/* What one Append needs, in the transaction's arena: too much for a task's stack page. */
+struct handover {
+	Locum__Envelope envelope;
+	Locum__Client client;
+	Locum__Append append;
+	Locum__Packet packet;
+	char address[ADDR_TEXT_SIZE];
+	msg_id id;
+};
+
+static void fill_client(const struct session *s, struct handover *h)
+{
+	const char *tls = stream_tls_version(&s->stream);
+	Locum__Client *c = &h->client;
+
+	locum__client__init(c);
+	c->address = (char *)addr_ip_text(&s->client, h->address);
+	c->port = s->client.port;
+	c->name = (char *)reverse_name(s->reverse);
+	c->helo = (ProtobufCBinaryData){ strlen(s->helo), (uint8_t *)s->helo };
+	c->esmtp = s->hello == HELLO_EHLO;
+	if (tls) {
+		c->tls_version = (char *)tls;
+		c->tls_cipher = (char *)stream_tls_cipher(&s->stream);
+	}
+	c->listener = (char *)session_listener(s);
+}
+
+static void fill_envelope(const struct session *s, const struct body *body, bool any_8bit,
+			  struct handover *h)
+{
+	uint8_t random[10];
+	Locum__Envelope *e = &h->envelope;
+
+	locum__envelope__init(e);
+	transaction_fill_envelope(s->transaction, e);
+	e->arrived_wall = sys_now_wall();
+	sys_random(random, sizeof(random));
+	h->id = id_make(e->arrived_wall, random);
+	e->id = (ProtobufCBinaryData){ sizeof(h->id.byte), h->id.byte };
+	e->client = &h->client;
+	e->hostname = (char *)s->settings->conf->hostname.p;
+	/* Clients forget to say BODY=8BITMIME; the next hop must know what it gets. */
+	e->body_8bitmime = e->body_8bitmime || any_8bit;
+	e->body_bytes = body->bytes;
+}
+
+static enum answer answer_to(const struct ipc_message *reply)
+{
+	const Locum__Packet *p = reply->packet;
+
+	if (p->body_case != LOCUM__PACKET__BODY_APPENDED)
+		return ANSWER_NOT_STORED;
+	switch (p->appended->result) {
+	case LOCUM__APPEND_RESULT__APPENDED:
+		return ANSWER_QUEUED;
+	case LOCUM__APPEND_RESULT__APPEND_NO_SPACE:
+		return ANSWER_NO_SPACE;
+	default:
+		/* APPEND_FAILED, APPEND_DUPLICATE, and whatever a newer spoold may say: not stored. */
+		return ANSWER_NOT_STORED;
+	}
+}
+
+enum answer session_hand_over(struct task *tk, struct session *s, const struct body *body, bool any_8bit,
+			      msg_id *ret_id)
+{
+	_cleanup_(ipc_message_done) struct ipc_message reply = { 0 };
+	struct handover *h = ARENA_NEW(transaction_arena(s->transaction), struct handover);
+	int r;
+
+	if (!h)
+		return ANSWER_NOT_STORED;
+	fill_client(s, h);
+	fill_envelope(s, body, any_8bit, h);
+	locum__append__init(&h->append);
+	h->append.envelope = &h->envelope;
+	locum__packet__init(&h->packet);
+	h->packet.body_case = LOCUM__PACKET__BODY_APPEND;
+	h->packet.append = &h->append;
+	*ret_id = h->id;
+	/* Replies to what was pipelined before must not wait for the disk. */
+	r = stream_flush(tk, &s->stream, task_in(tk, APPEND_TIME));
+	if (r == 0)
+		r = ipc_call(tk, s->srv->spoold, &h->packet, body->fd, &reply, task_in(tk, APPEND_TIME));
+	if (r < 0) {
+		log_warn("spool.unreachable", K_ID("id", h->id), K_ERR(r));
+		return ANSWER_NOT_STORED;
+	}
+	return answer_to(&reply);
+}

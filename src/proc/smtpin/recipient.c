@@ -1,0 +1,38 @@
+#include "recipient.h"
+
+static bool is_our_postmaster(const struct conf *c, const struct smtp_path *path)
+{
+	return smtp_path_is_postmaster(path) &&
+	       (!path->domain.n || conf_is_our_name(c, path->domain));
+}
+
+enum recipient_verdict recipient_check(const struct conf *c, const struct smtp_path *path,
+				       char text[static SMTP_PLAIN_SIZE], struct recipient *ret)
+{
+	const struct conf_domain *d;
+	int n;
+
+	*ret = (struct recipient){ .address = path->mailbox };
+	d = path->literal ? NULL : conf_domain(c, path->domain);
+	if (!d && is_our_postmaster(c, path)) {
+		ret->domain = &c->domains[0];
+		n = snprintf(text, SMTP_PLAIN_SIZE, "postmaster@%.*s", STR_ARG(c->domains[0].name));
+		must(n > 0 && n < SMTP_PLAIN_SIZE);
+		ret->address = str_mem(text, (size_t)n);
+		return RECIPIENT_TAKEN;
+	}
+	if (!d)
+		return RECIPIENT_NOT_OURS;
+	ret->domain = d;
+	switch (d->recipients) {
+	case RECIPIENTS_LEARN:
+	case RECIPIENTS_ANY:
+		break;
+	case RECIPIENTS_FILE:
+		if (!smtp_path_is_postmaster(path) &&
+		    !conf_recipient_listed(d, smtp_path_plain(path, text)))
+			return RECIPIENT_UNKNOWN;
+		break;
+	}
+	return RECIPIENT_TAKEN;
+}

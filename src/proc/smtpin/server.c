@@ -1,0 +1,228 @@
+#include "server.h"
+
+#include "base/log.h"
+#include "session.h"
+#include "task/sys.h"
+
+/* Bodies in flight, all sessions of a process together, and never less than a few whole messages. */
+#define BUDGET_BYTES ((uint64_t)512 << 20)
+#define BUDGET_MESSAGES 4
+#define COUNTERS_EVERY (5 * NSEC_S)
+#define LIMIT_LOGGED_EVERY (10 * NSEC_S)
+#define SHUTDOWN_TIME (30 * NSEC_S)
+#define ABORT_TIME (5 * NSEC_S)
+#define OUT_OF_DESCRIPTORS_TIME (100 * NSEC_MS)
+
+/* Owned by the task that accepts on it, or by the incoming list before that. */
+struct listener {
+	struct list link;
+	struct server *srv;
+	struct io io;
+	int fd; /* until the io has it */
+	char name[64];
+};
+
+void server_init(struct server *srv, struct worker *w)
+{
+	uint64_t seed[2];
+
+	*srv = (struct server){ .loop = w->loop, .index = w->index, .spool_accepting = true };
+	sys_random(seed, sizeof(seed));
+	client_table_init(&srv->clients, seed);
+	group_init(&srv->accepting, w->loop);
+	group_init(&srv->sessions, w->loop);
+	group_init(&srv->background, w->loop);
+	list_init(&srv->session_list);
+	list_init(&srv->incoming);
+}
+
+int server_configure(struct server *srv, struct conf *conf)
+{
+	struct settings *fresh = NULL;
+	char error[200];
+	int r;
+
+	r = settings_new(conf, &fresh, error, sizeof(error));
+	if (r < 0) {
+		log_error("config.failed", K_Z("reason", error));
+		return r;
+	}
+	settings_unref(srv->settings);
+	srv->settings = fresh;
+	srv->budget.max = MAX(BUDGET_BYTES, BUDGET_MESSAGES * conf->limits.message_bytes);
+	return 0;
+}
+
+/* --- counters --- */
+
+static void send_counters(struct task *tk, struct server *srv)
+{
+	Locum__SmtpinCounters c = LOCUM__SMTPIN_COUNTERS__INIT;
+	IPC_PACKET(packet, SMTPIN_COUNTERS, smtpin_counters, &c);
+
+	c.index = srv->index;
+	c.sessions = srv->session_count;
+	c.sessions_total = srv->counters.sessions_total;
+	c.accepted_total = srv->counters.accepted_total;
+	c.refused_total = srv->counters.refused_total;
+	c.deferred_total = srv->counters.deferred_total;
+	/* A spoold that is away gets the next ones. */
+	ipc_send(tk, srv->spoold, &packet, -1, task_in(tk, COUNTERS_EVERY));
+}
+
+static void counters_main(struct task *tk, void *arg)
+{
+	struct server *srv = arg;
+
+	while (task_sleep(tk, COUNTERS_EVERY) == 0)
+		send_counters(tk, srv);
+}
+
+void server_start_counters(struct server *srv)
+{
+	if (task_start(srv->loop, &srv->background, "counters", counters_main, srv) < 0)
+		log_error("counters.failed");
+}
+
+/* --- accepting --- */
+
+/* One line in ten seconds, however many are turned away. */
+static void log_limit(struct server *srv, const struct addr *client, enum answer a)
+{
+	nsec now = loop_now(srv->loop);
+	char text[ADDR_TEXT_SIZE];
+
+	srv->limit_unlogged++;
+	srv->counters.deferred_total++;
+	if (srv->limit_logged_at && now - srv->limit_logged_at < LIMIT_LOGGED_EVERY)
+		return;
+	log_warn("session.refused", K_Z("client", addr_ip_text(client, text)),
+		 K("reply", answer_line(a)), K_INT("times", srv->limit_unlogged),
+		 K_INT("sessions", srv->session_count));
+	srv->limit_logged_at = now;
+	srv->limit_unlogged = 0;
+}
+
+/* ANSWER_NONE: welcome; the client's session is then counted. */
+static enum answer admit(struct server *srv, const struct addr *client)
+{
+	const struct conf *c = srv->settings->conf;
+	int r;
+
+	if (srv->session_count >= c->limits.sessions)
+		return ANSWER_SESSIONS_FULL;
+	r = client_table_enter(&srv->clients, client, c->limits.sessions_per_client);
+	if (r == -EUSERS)
+		return ANSWER_CLIENT_FULL;
+	return r < 0 ? ANSWER_SESSIONS_FULL : ANSWER_NONE;
+}
+
+static void welcome(struct server *srv, const struct listener *l, int fd, const struct sockaddr *sa)
+{
+	int index = settings_listen_index(srv->settings, str_of(l->name));
+	struct addr client;
+	enum answer a;
+
+	if (index < 0 || addr_from_sockaddr(sa, &client) < 0) {
+		sys_close(fd);
+		return;
+	}
+	a = admit(srv, &client);
+	if (a == ANSWER_NONE) {
+		session_start(srv, (size_t)index, fd, &client);
+		return;
+	}
+	log_limit(srv, &client, a);
+	/* Into an empty socket buffer: it fits, or the client is gone. */
+	sys_send(fd, answer_text(a));
+	sys_close(fd);
+}
+
+static void accept_one(struct task *tk, struct listener *l)
+{
+	struct sockaddr_storage sa;
+	socklen_t length = sizeof(sa);
+	int fd = sys_accept(l->io.fd, (struct sockaddr *)&sa, &length);
+
+	if (fd >= 0)
+		welcome(l->srv, l, fd, (struct sockaddr *)&sa);
+	else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM)
+		task_sleep(tk, OUT_OF_DESCRIPTORS_TIME);
+}
+
+/* One connection a wake-up: the other processes that watch this socket get their share. */
+static void accept_main(struct task *tk, void *arg)
+{
+	struct listener *l = arg;
+
+	while (!task_cancelled(tk) && io_wait(tk, &l->io, IO_READ, NEVER) == 0)
+		accept_one(tk, l);
+	io_done(&l->io);
+	free(l);
+}
+
+static void start_listener(struct server *srv, struct listener *l)
+{
+	int r = io_init_listener(&l->io, srv->loop, l->fd);
+
+	if (r == 0) {
+		r = task_start(srv->loop, &srv->accepting, "accept", accept_main, l);
+		if (r == 0)
+			return;
+		io_release(&l->io);
+	}
+	log_error("listener.failed", K_Z("listener", l->name), K_ERR(r));
+	sys_close(l->fd);
+	free(l);
+}
+
+static void replace_listeners(struct server *srv)
+{
+	struct list *link;
+
+	group_cancel(&srv->accepting);
+	while ((link = list_take(&srv->incoming)))
+		start_listener(srv, CONTAINER(link, struct listener, link));
+}
+
+void server_add_listener(struct server *srv, str name, int fd, bool last)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+
+	if (!l || srv->closing) {
+		sys_close(fd);
+		free(l);
+		return;
+	}
+	l->srv = srv;
+	l->fd = fd;
+	str_copy(name, l->name, sizeof(l->name));
+	list_append(&srv->incoming, &l->link);
+	if (last)
+		replace_listeners(srv);
+}
+
+/* --- the end --- */
+
+static void end_waiting_sessions(struct server *srv)
+{
+	LIST_EACH(&srv->session_list, struct session, link, s)
+		if (s->waiting)
+			task_cancel(s->task);
+}
+
+void server_shutdown(struct task *tk, struct server *srv)
+{
+	srv->closing = true;
+	group_cancel(&srv->accepting);
+	end_waiting_sessions(srv);
+	group_wait(tk, &srv->sessions, task_in(tk, SHUTDOWN_TIME));
+	group_cancel(&srv->sessions);
+	group_wait(tk, &srv->sessions, task_in(tk, ABORT_TIME));
+	send_counters(tk, srv);
+	group_cancel(&srv->background);
+	group_wait(tk, &srv->background, task_in(tk, ABORT_TIME));
+	group_wait(tk, &srv->accepting, task_in(tk, ABORT_TIME));
+	settings_unref(srv->settings);
+	srv->settings = NULL;
+}

@@ -1,0 +1,50 @@
+/*
+ * server: what the sessions of one smtpin share: settings, peers, counters, limits; and the listeners that
+ * give birth to sessions. One struct a process, one thread: plain fields, but whatever may change
+ * (settings, peers) must be read again after an await.
+ */
+#pragma once
+
+#include "base/cleanup.h"
+#include "body.h"
+#include "client_table.h"
+#include "ipc/ipc.h"
+#include "proc/worker.h"
+#include "settings.h"
+
+struct session;
+
+struct server {
+	struct loop *loop;
+	uint32_t index;
+	struct settings *settings; /* the newest */
+	struct channel *spoold;    /* NULL: away */
+	struct channel *netd;
+	bool spool_accepting; /* as spoold said last */
+	bool closing;         /* no new sessions, no new transactions */
+
+	struct group accepting, sessions, background;
+	struct list session_list; /* of struct session */
+	uint32_t session_count;
+	struct client_table clients;
+	struct body_budget budget;
+	unsigned lookups; /* reverse names being asked */
+
+	struct {
+		uint64_t sessions_total, accepted_total, refused_total, deferred_total;
+	} counters;
+
+	struct list incoming; /* listeners of a set that is not complete yet */
+	nsec limit_logged_at;
+	uint64_t limit_unlogged; /* connections turned away since */
+};
+
+void server_init(struct server *srv, struct worker *w);
+
+/* Settings from w->conf. 0 or a negative errno, logged. */
+int server_configure(struct server *srv, struct conf *conf);
+void server_start_counters(struct server *srv);
+/* The hook of worker.h: fd is ours from here on. */
+void server_add_listener(struct server *srv, str name, int fd, bool last);
+/* Stops accepting, ends idle sessions, waits for transactions, within a bound. */
+void server_shutdown(struct task *tk, struct server *srv);

@@ -1,0 +1,492 @@
+#include "session.h"
+
+#include "base/log.h"
+#include "command_line.h"
+#include "recipient.h"
+
+#include <stdio.h>
+
+/* RFC 5321 §4.5.3.2.7; for the whole line, so that a byte a minute does not keep a session. */
+#define COMMAND_TIME (5 * NSEC_MINUTE)
+#define REPLY_TIME (5 * NSEC_MINUTE)
+#define TLS_TIME NSEC_MINUTE
+#define LAST_WORDS_TIME (5 * NSEC_S)
+#define MISTAKES_MAX 100
+/* Reads before others get a turn: a fast sender must not keep the process to itself. */
+#define FILLS_A_TURN 16
+
+/* A whole scratch buffer of the stream behind a part of a line that is pending. */
+#define IN_BYTES_MAX (68 * 1024)
+#define OUT_BYTES_MAX 4096
+
+/* --- input and output --- */
+
+ssize_t session_fill(struct task *tk, struct session *s, nsec deadline)
+{
+	int r;
+
+	r = stream_flush(tk, &s->stream, task_in(tk, REPLY_TIME));
+	if (r < 0)
+		return r;
+	if (++s->fills % FILLS_A_TURN == 0) {
+		r = task_yield(tk);
+		if (r < 0)
+			return r;
+	}
+	return stream_fill(tk, &s->stream, deadline);
+}
+
+int session_write(struct task *tk, struct session *s, str reply)
+{
+	return stream_write(tk, &s->stream, reply, task_in(tk, REPLY_TIME));
+}
+
+int session_answer(struct task *tk, struct session *s, enum answer a)
+{
+	return session_write(tk, s, answer_text(a));
+}
+
+const char *session_listener(const struct session *s)
+{
+	/* Strings of a conf are NUL-terminated in its arena. */
+	return s->settings->conf->listen[s->listen_index].name.p;
+}
+
+static struct ssl_ctx_st *tls_context(const struct session *s)
+{
+	return s->settings->tls[s->listen_index];
+}
+
+static const char *session_helo(const struct session *s)
+{
+	return s->helo ? s->helo : "";
+}
+
+/* --- greeting, HELO, EHLO --- */
+
+static int greet(struct task *tk, struct session *s)
+{
+	char line[300];
+	int n;
+
+	n = snprintf(line, sizeof(line), "220 %.*s ESMTP Locum\r\n", STR_ARG(s->settings->conf->hostname));
+	must(n > 0 && (size_t)n < sizeof(line));
+	return session_write(tk, s, str_mem(line, (size_t)n));
+}
+
+/* RFC 2034 §3: these replies alone carry no enhanced code. */
+static int write_hello(struct task *tk, struct session *s)
+{
+	const struct conf *c = s->settings->conf;
+	bool offer_tls = tls_context(s) && !stream_tls_version(&s->stream);
+	char text[512];
+	int n;
+
+	if (s->hello == HELLO_HELO)
+		n = snprintf(text, sizeof(text), "250 %.*s\r\n", STR_ARG(c->hostname));
+	else
+		n = snprintf(text, sizeof(text),
+			     "250-%.*s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n%s250-8BITMIME\r\n"
+			     "250 ENHANCEDSTATUSCODES\r\n",
+			     STR_ARG(c->hostname), (unsigned long long)c->limits.message_bytes,
+			     offer_tls ? "250-STARTTLS\r\n" : "");
+	must(n > 0 && (size_t)n < sizeof(text));
+	return session_write(tk, s, str_mem(text, (size_t)n));
+}
+
+static void end_transaction(struct session *s)
+{
+	transaction_free(s->transaction);
+	s->transaction = NULL;
+}
+
+static enum answer do_hello(struct session *s, const struct smtp_command *c)
+{
+	char *helo = strndup(c->argument.p, c->argument.n);
+
+	if (!helo)
+		return ANSWER_BUSY;
+	free(s->helo);
+	s->helo = helo;
+	s->hello = c->verb == SMTP_EHLO ? HELLO_EHLO : HELLO_HELO;
+	end_transaction(s);
+	s->mail_refused = false;
+	return ANSWER_HELLO;
+}
+
+/* --- MAIL, RCPT, DATA --- */
+
+static enum answer do_mail(struct session *s, const struct smtp_command *c)
+{
+	const struct server *srv = s->srv;
+
+	if (s->hello == HELLO_NONE)
+		return ANSWER_HELLO_FIRST;
+	if (s->transaction)
+		return ANSWER_MAIL_ALREADY;
+	if (c->size_given && c->size > s->settings->conf->limits.message_bytes)
+		return ANSWER_TOO_LARGE;
+	if (!srv->spool_accepting)
+		return ANSWER_NO_SPACE;
+	if (srv->budget.used >= srv->budget.max ||
+	    transaction_new(c->path.mailbox, c->body == SMTP_BODY_8BITMIME, &s->transaction) < 0)
+		return ANSWER_BUSY;
+	return ANSWER_SENDER_OK;
+}
+
+static void log_recipient_refused(struct session *s, const struct smtp_command *c, enum answer a)
+{
+	char client[ADDR_TEXT_SIZE];
+
+	s->srv->counters.refused_total++;
+	log_info("recipient.refused", K("recipient", c->path.mailbox),
+		 K("from", transaction_reverse_path(s->transaction)),
+		 K_Z("client", addr_ip_text(&s->client, client)), K_Z("helo", session_helo(s)),
+		 K("reply", answer_line(a)));
+}
+
+static enum answer add_recipient(struct session *s, const struct smtp_command *c)
+{
+	const struct conf *conf = s->settings->conf;
+	char text[SMTP_PLAIN_SIZE];
+	struct recipient recipient;
+
+	switch (recipient_check(conf, &c->path, text, &recipient)) {
+	case RECIPIENT_NOT_OURS:
+		return ANSWER_NOT_OUR_DOMAIN;
+	case RECIPIENT_UNKNOWN:
+		return ANSWER_NO_SUCH_USER;
+	case RECIPIENT_TAKEN:
+		break;
+	}
+	if (transaction_add_recipient(s->transaction, recipient.address, recipient.domain->name,
+				      conf->limits.recipients) < 0)
+		return ANSWER_TOO_MANY_RECIPIENTS;
+	return ANSWER_RECIPIENT_OK;
+}
+
+static enum answer do_rcpt(struct session *s, const struct smtp_command *c)
+{
+	enum answer a;
+
+	if (s->hello == HELLO_NONE)
+		return ANSWER_HELLO_FIRST;
+	if (!s->transaction)
+		return s->mail_refused ? ANSWER_MAIL_REFUSED : ANSWER_MAIL_FIRST;
+	a = add_recipient(s, c);
+	if (a == ANSWER_NOT_OUR_DOMAIN || a == ANSWER_NO_SUCH_USER)
+		log_recipient_refused(s, c, a);
+	if (a == ANSWER_TOO_MANY_RECIPIENTS)
+		s->srv->counters.deferred_total++;
+	return a;
+}
+
+static enum answer do_data(struct session *s, const struct smtp_command *c)
+{
+	(void)c;
+	if (s->hello == HELLO_NONE)
+		return ANSWER_HELLO_FIRST;
+	if (!s->transaction)
+		return s->mail_refused ? ANSWER_MAIL_REFUSED : ANSWER_MAIL_FIRST;
+	if (!transaction_recipient_count(s->transaction))
+		return ANSWER_NO_RECIPIENTS;
+	return ANSWER_START_DATA;
+}
+
+/* --- the rest --- */
+
+static enum answer do_rset(struct session *s, const struct smtp_command *c)
+{
+	(void)c;
+	end_transaction(s);
+	s->mail_refused = false;
+	return ANSWER_OK;
+}
+
+static enum answer do_noop(struct session *s, const struct smtp_command *c)
+{
+	(void)s;
+	(void)c;
+	return ANSWER_OK;
+}
+
+static enum answer do_vrfy(struct session *s, const struct smtp_command *c)
+{
+	(void)s;
+	(void)c;
+	return ANSWER_VERIFY;
+}
+
+static enum answer do_help(struct session *s, const struct smtp_command *c)
+{
+	(void)s;
+	(void)c;
+	return ANSWER_HELP;
+}
+
+static enum answer do_quit(struct session *s, const struct smtp_command *c)
+{
+	(void)s;
+	(void)c;
+	return ANSWER_BYE;
+}
+
+static enum answer do_starttls(struct session *s, const struct smtp_command *c)
+{
+	(void)c;
+	if (stream_tls_version(&s->stream))
+		return ANSWER_TLS_ALREADY;
+	return tls_context(s) ? ANSWER_START_TLS : ANSWER_TLS_NOT_OFFERED;
+}
+
+static enum answer do_not_offered(struct session *s, const struct smtp_command *c)
+{
+	(void)s;
+	(void)c;
+	return ANSWER_NOT_OFFERED;
+}
+
+static enum answer (*const do_table[])(struct session *s, const struct smtp_command *c) = {
+	[SMTP_HELO] = do_hello,
+	[SMTP_EHLO] = do_hello,
+	[SMTP_MAIL] = do_mail,
+	[SMTP_RCPT] = do_rcpt,
+	[SMTP_DATA] = do_data,
+	[SMTP_RSET] = do_rset,
+	[SMTP_NOOP] = do_noop,
+	[SMTP_VRFY] = do_vrfy,
+	[SMTP_HELP] = do_help,
+	[SMTP_QUIT] = do_quit,
+	[SMTP_STARTTLS] = do_starttls,
+	[SMTP_NOT_OFFERED] = do_not_offered,
+};
+
+/* --- one turn --- */
+
+/* One line → one answer, without waiting for anything. */
+static enum answer decide(struct session *s, str line)
+{
+	enum smtp_complaint complaint;
+	struct smtp_command c;
+	enum answer a;
+
+	complaint = smtp_command_parse(line, &c);
+	if (complaint == SMTP_FINE)
+		a = do_table[c.verb](s, &c);
+	else
+		a = answer_to_complaint(complaint, c.verb);
+	if (c.verb == SMTP_MAIL)
+		s->mail_refused = !s->transaction;
+	return a;
+}
+
+/* A reload takes effect between transactions. When the listener is gone the session keeps what it has. */
+static void take_new_settings(struct session *s)
+{
+	struct settings *newest = s->srv->settings;
+	int index;
+
+	if (s->settings == newest || s->transaction)
+		return;
+	index = settings_listen_index(newest, str_of(session_listener(s)));
+	if (index < 0)
+		return;
+	settings_unref(s->settings);
+	s->settings = settings_ref(newest);
+	s->listen_index = (size_t)index;
+}
+
+/* After TLS nothing of what was said in the clear counts (RFC 3207 §4.2). */
+static int start_tls(struct task *tk, struct session *s)
+{
+	char client[ADDR_TEXT_SIZE];
+	int r;
+
+	r = session_answer(tk, s, ANSWER_START_TLS);
+	if (r == 0)
+		r = stream_flush(tk, &s->stream, task_in(tk, REPLY_TIME));
+	if (r < 0)
+		return r;
+	end_transaction(s);
+	s->mail_refused = false;
+	free(s->helo);
+	s->helo = NULL;
+	s->hello = HELLO_NONE;
+	r = stream_start_tls(tk, &s->stream, tls_context(s), true, NULL, task_in(tk, TLS_TIME));
+	if (r < 0)
+		log_info("tls.failed", K_Z("client", addr_ip_text(&s->client, client)), K_ERR(r),
+			 K_Z("tls", s->stream.tls_error));
+	return r;
+}
+
+/* Acts on an answer. 0: go on; else the session ends, with *ret_last_words. */
+static int act(struct task *tk, struct session *s, enum answer a, enum answer *ret_last_words)
+{
+	int r;
+
+	if (a == ANSWER_START_TLS)
+		return start_tls(tk, s);
+	if (a == ANSWER_HELLO)
+		return write_hello(tk, s);
+	if (a == ANSWER_BYE) {
+		*ret_last_words = ANSWER_BYE;
+		return -ESHUTDOWN;
+	}
+	r = session_answer(tk, s, a);
+	if (r < 0)
+		return r;
+	if (a == ANSWER_START_DATA) {
+		r = session_receive(tk, s, ret_last_words);
+		end_transaction(s);
+		return r;
+	}
+	if (answer_text(a).p[0] == '4')
+		s->srv->counters.deferred_total += a != ANSWER_TOO_MANY_RECIPIENTS;
+	if (answer_is_mistake(a) && ++s->mistakes >= MISTAKES_MAX) {
+		*ret_last_words = ANSWER_TOO_MANY_ERRORS;
+		return -EPROTO;
+	}
+	return 0;
+}
+
+static enum answer words_for(int r)
+{
+	switch (r) {
+	case -ETIMEDOUT:
+		return ANSWER_TIMED_OUT;
+	case -E2BIG:
+		return ANSWER_LINE_ENDLESS;
+	case -ECANCELED:
+		return ANSWER_SHUTTING_DOWN;
+	default:
+		return ANSWER_NONE; /* the connection is gone */
+	}
+}
+
+static int take_turn(struct task *tk, struct session *s, enum answer *ret_last_words)
+{
+	enum answer a = ANSWER_LINE_TOO_LONG;
+	size_t bytes;
+	str line;
+	int r;
+
+	s->waiting = !s->transaction;
+	if (s->waiting && s->srv->closing)
+		r = -ECANCELED;
+	else
+		r = command_line_read(tk, s, task_in(tk, COMMAND_TIME), &line, &bytes);
+	s->waiting = false;
+	if (r < 0 && r != -EMSGSIZE) {
+		*ret_last_words = words_for(r);
+		return r;
+	}
+	take_new_settings(s);
+	if (r == 0) {
+		a = decide(s, line);
+		stream_consume(&s->stream, bytes);
+	}
+	return act(tk, s, a, ret_last_words);
+}
+
+/* --- the whole session --- */
+
+/* Who speaks before our greeting does not speak SMTP (RFC 5321 §3.1). */
+static int check_early_talker(struct task *tk, struct session *s, enum answer *ret_last_words)
+{
+	ssize_t got;
+	int r;
+
+	r = task_yield(tk);
+	if (r < 0)
+		return r;
+	got = stream_fill(tk, &s->stream, 0);
+	if (got == -ETIMEDOUT)
+		return 0;
+	if (got > 0) {
+		*ret_last_words = ANSWER_EARLY_TALKER;
+		s->srv->counters.refused_total++;
+		return -EPROTO;
+	}
+	return got == 0 ? -ENODATA : (int)got;
+}
+
+static int converse(struct task *tk, struct session *s, enum answer *ret_last_words)
+{
+	int r;
+
+	r = check_early_talker(tk, s, ret_last_words);
+	if (r < 0)
+		return r;
+	r = greet(tk, s);
+	while (r == 0)
+		r = take_turn(tk, s, ret_last_words);
+	return r;
+}
+
+static void log_closed(const struct session *s, int r, enum answer last_words)
+{
+	char client[ADDR_TEXT_SIZE];
+
+	log_debug("session.closed", K_Z("client", addr_ip_text(&s->client, client)),
+		  K_Z("helo", session_helo(s)), K_INT("messages", s->messages),
+		  K("said", last_words ? answer_line(last_words) : STR("nothing")), K_ERR(r));
+}
+
+static void session_end(struct session *s)
+{
+	struct server *srv = s->srv;
+
+	list_remove(&s->link);
+	srv->session_count--;
+	client_table_leave(&srv->clients, &s->client);
+	stream_done(&s->stream);
+	end_transaction(s);
+	reverse_unref(s->reverse);
+	settings_unref(s->settings);
+	free(s->helo);
+	free(s);
+}
+
+static void session_main(struct task *tk, void *arg)
+{
+	enum answer last_words = ANSWER_NONE;
+	struct session *s = arg;
+	int r;
+
+	s->task = tk;
+	s->reverse = reverse_start(s->srv, &s->client);
+	r = converse(tk, s, &last_words);
+	/* A cancelled task can still say what goes into the socket's buffer at once. */
+	if (last_words && session_answer(tk, s, last_words) == 0)
+		stream_flush(tk, &s->stream, task_in(tk, LAST_WORDS_TIME));
+	log_closed(s, r, last_words);
+	session_end(s);
+}
+
+void session_start(struct server *srv, size_t listen_index, int fd, const struct addr *client)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	int r = -ENOMEM;
+
+	_Static_assert(sizeof(*s) <= 1024, "an idle session is small");
+	if (s) {
+		r = stream_init(&s->stream, srv->loop, fd, IN_BYTES_MAX, OUT_BYTES_MAX);
+		if (r < 0)
+			free(s);
+	}
+	if (r < 0) {
+		sys_close(fd);
+		client_table_leave(&srv->clients, client);
+		return;
+	}
+	s->srv = srv;
+	s->client = *client;
+	s->listen_index = listen_index;
+	s->settings = settings_ref(srv->settings);
+	list_append(&srv->session_list, &s->link);
+	srv->session_count++;
+	srv->counters.sessions_total++;
+	r = task_start(srv->loop, &srv->sessions, "session", session_main, s);
+	if (r < 0)
+		session_end(s);
+}

@@ -1,0 +1,59 @@
+/*
+ * session: the dialogue with one client, one task each (RFC 5321 §4). The state machine is in what exists:
+ * no transaction without an accepted MAIL, no data without recipients; see session.c for the order of
+ * one turn.
+ *
+ * An idle session costs this struct (under 1 KiB) and its task's touched stack: everything larger lives in
+ * the transaction or in the stream's buffers, which exist while they hold something.
+ */
+#pragma once
+
+#include "answer.h"
+#include "base/id.h"
+#include "net/stream.h"
+#include "reverse.h"
+#include "server.h"
+#include "transaction.h"
+
+enum hello { HELLO_NONE, HELLO_HELO, HELLO_EHLO };
+
+struct session {
+	struct list link; /* the server's */
+	struct task *task;
+	struct server *srv;
+	struct settings *settings;
+	size_t listen_index; /* in settings->conf */
+	struct stream stream;
+	struct addr client;
+	struct reverse *reverse;         /* may be NULL */
+	struct transaction *transaction; /* between MAIL and the end of data; else NULL */
+	enum hello hello;
+	char *helo; /* NULL while HELLO_NONE */
+	bool mail_refused; /* the last MAIL: what was pipelined behind it is no new mistake */
+	bool waiting; /* for a command, without a transaction: may be ended at any time */
+	uint16_t mistakes;
+	uint16_t fills; /* reads since others were given a turn */
+	uint32_t messages;
+};
+
+/* Starts a session on a connected socket, which is taken over whatever happens. The caller has entered the
+ * client in the table; the session's end (or failure) leaves it. */
+void session_start(struct server *srv, size_t listen_index, int fd, const struct addr *client);
+
+/* More input than what is pending: sends the replies that wait, then reads. As stream_fill; gives other
+ * sessions a turn now and then. */
+ssize_t session_fill(struct task *tk, struct session *s, nsec deadline);
+int session_write(struct task *tk, struct session *s, str reply);
+int session_answer(struct task *tk, struct session *s, enum answer a);
+
+/* data.c: everything behind 354 up to the reply. 0: go on, or a negative errno that ends the session
+ * (with *ret_last_words said before, ANSWER_NONE: nothing). The transaction is over either way. */
+int session_receive(struct task *tk, struct session *s, enum answer *ret_last_words);
+
+/* handover.c: envelope and sealed body to spoold. ANSWER_QUEUED only once spoold said that the message is
+ * on stable storage. */
+struct body;
+enum answer session_hand_over(struct task *tk, struct session *s, const struct body *body, bool any_8bit,
+			      msg_id *ret_id);
+
+const char *session_listener(const struct session *s);

@@ -1,0 +1,31 @@
+/*
+ * transaction: one mail transaction (RFC 5321 §3.3), from an accepted MAIL to the end of data, RSET or
+ * the session's end. It exists only between them: whoever has a struct transaction has a sender. All
+ * of its memory is one arena. Nothing here parks.
+ *
+ * The envelope it makes is bounded by IPC_ENVELOPE_MAX, counted as recipients are added.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "ipc/ipc.h"
+
+struct transaction;
+
+/* 0 or -ENOMEM. */
+int transaction_new(str reverse_path, bool body_8bitmime, struct transaction **ret_transaction);
+void transaction_free(struct transaction *t);
+void transaction_freep(struct transaction **t);
+
+/* -EUSERS: recipients_max are there already; -ENOBUFS: the envelope would be too large; -ENOMEM. The same
+ * address twice counts once. */
+int transaction_add_recipient(struct transaction *t, str address, str domain, size_t recipients_max);
+
+size_t transaction_recipient_count(const struct transaction *t);
+const Locum__Recipient *transaction_recipient(const struct transaction *t, size_t i);
+str transaction_reverse_path(const struct transaction *t);
+bool transaction_body_8bitmime(const struct transaction *t);
+/* For what lives as long as the transaction. */
+struct arena *transaction_arena(struct transaction *t);
+/* Sets the envelope's fields that come from MAIL and RCPT; they point into the transaction. */
+void transaction_fill_envelope(const struct transaction *t, Locum__Envelope *envelope);
