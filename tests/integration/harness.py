@@ -209,13 +209,13 @@ class World:
                "-nodes", "-days", "30", "-subj", f"/CN={name}", "-keyout", key, "-out", crt)
         return crt, key
 
-    def disk(self, name, megabytes):
+    def disk(self, name, megabytes, journal=False):
         """A small ext4 file system of its own, mounted; its path."""
         image, where = self.path(f"{name}.img"), self.path(name)
         with open(image, "wb") as f:
             f.truncate(megabytes << 20)
         where.mkdir()
-        sh("mkfs.ext4", "-q", "-O", "^has_journal", image)
+        sh("mkfs.ext4", "-q", "-O", "has_journal" if journal else "^has_journal", image)
         sh("mount", "-o", "loop", image, where)
         self.closing.append(lambda: sh("umount", "-l", where, check=False))
         return where

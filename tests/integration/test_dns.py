@@ -1,0 +1,132 @@
+"""What DNS says about where to deliver, right, wrong, or nothing at all."""
+
+import time
+
+from common import Cast, ZONE, queue_empty
+from harness import check, wait_until
+from peers import Fake
+from scenario import scenario
+
+
+def arrives(fake, ident, seconds, text):
+    wait_until(lambda: fake.idents()[ident] == 1, seconds, text)
+
+
+@scenario("dns dead: mail is taken, and leaves soon after dns is back", seconds=120)
+def dead(w):
+    c = Cast(w, postfix=False)
+    fake = Fake(c.primary).up()
+    c.dns.stop()
+    for i in range(5):
+        c.send(f"d{i}")
+    time.sleep(8)
+    check(not fake.messages, "delivered without DNS?")
+    c.dns.start()
+    for i in range(5):
+        arrives(fake, f"d{i}", 45, "not delivered after DNS is back")
+    queue_empty(c.node)
+
+
+KEPT = {
+    "dns says that we are the best mx": "example.test. MX 5 mx2.backup.test.",
+    "dns names nobody but us": "example.test. MX 10 mx2.backup.test.",
+    "dns says that the domain takes no mail (null mx)": "example.test. MX 0 .",
+    "dns says that the domain does not exist": "elsewhere.test. A 192.0.2.10",
+    "dns knows no address of the primary": "example.test. MX 10 nowhere.example.test.",
+}
+
+
+def kept(w, records):
+    c = Cast(w, postfix=False,
+             zone=f"{records}\nmx2.backup.test. A 192.0.2.20\nprimary.example.test. A 192.0.2.10")
+    fake = Fake(c.primary).up()
+    c.send("kept")
+    alerts = wait_until(lambda: c.node.status()["alerts"], 15, "no alert tells the operator")
+    check(any("example.test" in a for a in alerts), "the alert does not name the domain", alerts)
+    check(c.node.status()["messages"] == 1 and not fake.seen, "the message was not kept")
+    c.dns.change(ZONE)
+    time.sleep(1.5)  # the TTL
+    c.node.command("flush", "example.test")
+    arrives(fake, "kept", 20, "not delivered after DNS was corrected")
+    queue_empty(c.node)
+    wait_until(lambda: not c.node.status()["alerts"], 10, "the alert stays")
+    return alerts[0]
+
+
+for words, zone in KEPT.items():
+    scenario(f"{words}: kept with an alert, not bounced, delivered once it is corrected",
+             seconds=90, records=zone)(kept)
+
+ROUTES = {
+    "a cname leads to the domain's mx": """
+        example.test. CNAME other.test.
+        other.test. MX 10 primary.example.test.
+        primary.example.test. A 192.0.2.10""",
+    "no mx but an address: the address is the primary": "example.test. A 192.0.2.10",
+    "a dead primary of equal preference beside a living one": """
+        example.test. MX 10 dead.example.test.
+        example.test. MX 10 primary.example.test.
+        dead.example.test. A 192.0.2.10
+        primary.example.test. A 192.0.2.11""",
+    "several addresses, the first dead": """
+        example.test. MX 10 primary.example.test.
+        primary.example.test. A 192.0.2.99
+        primary.example.test. A 192.0.2.11""",
+    "a better mx that refuses connections, then a worse one": """
+        example.test. MX 5 dead.example.test.
+        example.test. MX 10 primary.example.test.
+        example.test. MX 20 mx2.backup.test.
+        dead.example.test. A 192.0.2.10
+        primary.example.test. A 192.0.2.11""",
+    "a primary with an ipv6 address only": """
+        example.test. MX 10 primary.example.test.
+        example.test. MX 20 mx2.backup.test.
+        primary.example.test. AAAA 2001:db8::10""",
+}
+
+
+def route(w, records):
+    c = Cast(w, postfix=False, zone=records + "\nmx2.backup.test. A 192.0.2.20", start=False)
+    c.primary.add_address(11)
+    v6 = "AAAA" in records
+    ip = c.primary.ip6 if v6 else "192.0.2.11" if "192.0.2.11" in records else c.primary.ip
+    if "dead" not in records and "192.0.2.99" not in records:
+        check(ip != "192.0.2.11", "scenario")
+    if v6:
+        c.mx2.ip_cmd("-6", "route", "show")
+    fake = Fake(c.primary, ip=ip).up()
+    c.node.start()
+    for i in range(6):
+        c.send(f"a{i}")
+    for i in range(6):
+        arrives(fake, f"a{i}", 60, "not delivered")
+    queue_empty(c.node)
+
+
+for words, zone in ROUTES.items():
+    scenario(f"dns: {words}", seconds=100, records=zone)(route)
+
+
+@scenario("dns: equal preferences share the mail", seconds=60)
+def shared(w):
+    c = Cast(w, postfix=False, start=False, zone="""
+        example.test. MX 10 one.example.test.
+        example.test. MX 10 two.example.test.
+        example.test. MX 20 mx2.backup.test.
+        one.example.test. A 192.0.2.10
+        two.example.test. A 192.0.2.11""")
+    c.primary.add_address(11)
+    fakes = [Fake(c.primary, ip=ip).up() for ip in (c.primary.ip, "192.0.2.11")]
+    c.node.start()
+    for i in range(30):
+        c.send(f"s{i}")
+        time.sleep(0.15)  # connections are kept for a moment: let some of them be new
+    wait_until(lambda: sum(len(f.messages) for f in fakes) == 30, 30, "not everything arrives")
+    time.sleep(12)
+    for i in range(10):
+        c.send(f"t{i}")
+        time.sleep(1.2)
+    wait_until(lambda: sum(len(f.messages) for f in fakes) == 40, 30, "not everything arrives")
+    check(all(f.messages for f in fakes), "one of two equal primaries got everything",
+          [len(f.messages) for f in fakes])
+    return " and ".join(str(len(f.messages)) for f in fakes)
