@@ -65,7 +65,7 @@ void pool_note_route(struct pool *p, str domain, str destination)
 		free(r->destination);
 		r->destination = copy;
 	}
-	r->known_until = loop_now(p->loop) + POOL_ROUTE_TIME;
+	r->known_until = loop_now(p->loop) + p->route_time;
 }
 
 /* --- idle connections --- */
@@ -117,7 +117,7 @@ void pool_give(struct pool *p, struct conn *c)
 		say_quit(p, c);
 		return;
 	}
-	c->idle_until = loop_now(p->loop) + POOL_IDLE_TIME;
+	c->idle_until = loop_now(p->loop) + p->idle_time;
 	list_append(&p->idle, &c->idle);
 	p->idle_count++;
 	if (p->idle_count > POOL_IDLE_MAX) {
@@ -163,7 +163,9 @@ static void janitor(struct task *tk, void *arg)
 
 int pool_init(struct pool *p, struct loop *loop)
 {
-	*p = (struct pool){ .loop = loop };
+	*p = (struct pool){ .loop = loop,
+			    .idle_time = POOL_IDLE_TIME,
+			    .route_time = POOL_ROUTE_TIME };
 	group_init(&p->tasks, loop);
 	signal_init(&p->changed);
 	list_init(&p->idle);

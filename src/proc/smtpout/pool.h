@@ -27,6 +27,7 @@ struct pool {
 	struct map by_destination; /* of idle connections; several may be equal */
 	struct map routes;         /* domain → destination */
 	uint64_t seed[2];
+	nsec idle_time, route_time; /* POOL_IDLE_TIME and POOL_ROUTE_TIME, but in tests */
 	bool closing;
 };
 
