@@ -1,0 +1,257 @@
+/*
+ * locum show ID and locum trace ID|ADDRESS: the story of messages. Both get, for each message, its row, perhaps
+ * its envelope, and its events; a message row begins the next story.
+ */
+#include "base/cleanup.h"
+#include "cli/client.h"
+#include "cli/format.h"
+#include "cli/json.h"
+#include "cli/words.h"
+
+/* Rows [from, to) of the answers tell of one message. */
+struct story {
+	const struct answers *a;
+	size_t from, to;
+	const Locum__MessageRow *message; /* may be NULL: only its events are left */
+	ProtobufCBinaryData envelope;
+};
+
+static bool story_next(const struct answers *a, size_t *at, struct story *ret)
+{
+	struct story s = { .a = a, .from = *at };
+	size_t i = *at;
+
+	if (i == a->row_count)
+		return false;
+	for (; i < a->row_count; i++) {
+		if (a->row[i]->message && i > s.from)
+			break;
+		if (a->row[i]->message)
+			s.message = a->row[i]->message;
+		if (a->row[i]->envelope.len)
+			s.envelope = a->row[i]->envelope;
+	}
+	s.to = *at = i;
+	*ret = s;
+	return true;
+}
+
+/* --- JSON --- */
+
+static json_t *js_story(const struct story *s)
+{
+	json_t *o = json_object(), *events = json_array();
+
+	json_object_set_new(o, "message", s->message ? js_message(s->message) : json_null());
+	json_object_set_new(o, "envelope",
+			    s->envelope.len ? js_envelope(s->envelope) : json_null());
+	for (size_t i = s->from; i < s->to; i++)
+		if (s->a->row[i]->event)
+			json_array_append_new(events, js_event(s->a->row[i]->event));
+	json_object_set_new(o, "events", events);
+	return o;
+}
+
+/* --- text --- */
+
+static void print_line(struct cli *cli, const char *what, str value)
+{
+	if (value.n)
+		fprintf(cli->out, "%-9s  %.*s\n", what, STR_ARG(cli_safe(cli, value)));
+}
+
+static void print_client(struct cli *cli, const Locum__Client *c)
+{
+	char *text =
+		arena_sprintf(&cli->arena, "%s%s[%s]:%u, %s %.*s, listener %s", c->name,
+			      *c->name ? " " : "", c->address, c->port, c->esmtp ? "EHLO" : "HELO",
+			      STR_ARG(str_first(str_bytes(c->helo), 1000)), c->listener);
+
+	print_line(cli, "client", str_of(text));
+	text = arena_sprintf(&cli->arena, "%s %s", c->tls_version, c->tls_cipher);
+	print_line(cli, "tls", *c->tls_version ? str_of(text) : STR("none"));
+}
+
+static void print_envelope(struct cli *cli, const struct story *s)
+{
+	Locum__Envelope *e =
+		s->envelope.len ? locum__envelope__unpack(NULL, s->envelope.len, s->envelope.data)
+				: NULL;
+
+	if (e && e->client)
+		print_client(cli, e->client);
+	else if (s->message)
+		print_line(cli, "client", str_of(s->message->client));
+	if (e)
+		locum__envelope__free_unpacked(e, NULL);
+}
+
+static void print_message(struct cli *cli, const Locum__MessageRow *m)
+{
+	char id[ID_TEXT_LENGTH + 1], text[FORMAT_SIZE], ago[FORMAT_SIZE];
+	str state = str_of(word_message(m->state));
+
+	fprintf(cli->out, "%-9s  %s\n%-9s  ", "message", client_id_text(m->id, id), "state");
+	colour_print(cli->out, state, colour_message(m->state), cli->coloured);
+	if (*m->text)
+		fprintf(cli->out, ": %.*s", STR_ARG(cli_safe(cli, str_of(m->text))));
+	fprintf(cli->out, "\n%-9s  %s, %s\n", "arrived", format_time(m->arrived_wall, text),
+		format_when(m->arrived_wall, cli->now_wall, ago));
+	fprintf(cli->out, "%-9s  %s\n", "size", format_bytes(m->bytes, text));
+	print_line(cli, "from", m->reverse_path.len ? str_bytes(m->reverse_path) : STR("<>"));
+}
+
+static int print_recipients(struct cli *cli, const Locum__MessageRow *m)
+{
+	static const struct table_column columns[] = {
+		{ "RECIPIENT", false }, { "STATE", false },      { "TRIES", true },
+		{ "NEXT TRY", false },  { "LAST REPLY", false },
+	};
+	_cleanup_(table_done) struct table t;
+	char text[FORMAT_SIZE];
+
+	table_init(&t, columns, ELEMENTS(columns));
+	for (size_t i = 0; i < m->n_recipients; i++) {
+		const Locum__RecipientRow *r = m->recipients[i];
+
+		table_add(&t, str_bytes(r->address));
+		table_add_coloured(&t, str_of(word_message(r->state)), colour_message(r->state));
+		table_addf(&t, "%u", r->attempts);
+		table_add(&t, str_of(format_when(r->next_try_wall, cli->now_wall, text)));
+		/* The primary may have it: the next delivery can be a duplicate. */
+		table_addf(&t, "%s%.400s", r->ambiguous ? "(final reply was lost) " : "", r->reply);
+	}
+	if (t.cell_count)
+		fputc('\n', cli->out);
+	return table_print(&t, cli->out, 0, cli->width, cli->coloured);
+}
+
+static int print_events(struct cli *cli, const struct story *s)
+{
+	static const struct table_column columns[] = {
+		{ "TIME", false },
+		{ "EVENT", false },
+		{ "RECIPIENT", false },
+		{ "DETAIL", false },
+	};
+	_cleanup_(table_done) struct table t;
+	char text[FORMAT_SIZE];
+
+	table_init(&t, columns, ELEMENTS(columns));
+	for (size_t i = s->from; i < s->to; i++) {
+		const Locum__EventRow *e = s->a->row[i]->event;
+
+		if (!e)
+			continue;
+		table_add(&t, str_of(format_time(e->at_wall, text)));
+		table_add(&t, str_of(e->event));
+		table_add(&t, str_bytes(e->recipient));
+		table_add(&t, str_of(e->text));
+	}
+	if (t.cell_count)
+		fputc('\n', cli->out);
+	return table_print(&t, cli->out, 0, cli->width, cli->coloured);
+}
+
+static void print_hint(struct cli *cli, const Locum__MessageRow *m)
+{
+	char id[ID_TEXT_LENGTH + 1];
+
+	if (m->state != LOCUM__MESSAGE_STATE__MESSAGE_HELD &&
+	    m->state != LOCUM__MESSAGE_STATE__MESSAGE_PARKED)
+		return;
+	client_id_text(m->id, id);
+	fprintf(cli->out,
+		"\n`locum release %s` delivers it again, `locum export %s` prints it, `locum drop "
+		"%s` destroys "
+		"it\n",
+		id, id, id);
+}
+
+static int print_story(struct cli *cli, const struct story *s)
+{
+	int r = 0;
+
+	if (s->message)
+		print_message(cli, s->message);
+	print_envelope(cli, s);
+	if (s->message)
+		r = print_recipients(cli, s->message);
+	if (r == 0)
+		r = print_events(cli, s);
+	if (r == 0 && s->message)
+		print_hint(cli, s->message);
+	return r;
+}
+
+/* --- the commands --- */
+
+int cmd_show(struct cli *cli)
+{
+	_cleanup_(answers_done) struct answers a = ANSWERS_NONE;
+	Locum__Command command = LOCUM__COMMAND__INIT;
+	struct story s;
+	size_t at = 0;
+	int r;
+
+	command.verb = LOCUM__VERB__SHOW;
+	r = client_set_id(cli, &command, 0);
+	if (r == CLI_OK)
+		r = client_ask(cli, &command, &a);
+	if (r != CLI_OK)
+		return r;
+	if (!story_next(&a, &at, &s))
+		return cli_fail(
+			cli, CLI_NOTHING,
+			"there is no message %s; `locum trace %s` tells of one that is gone",
+			cli->args[0], cli->args[0]);
+	if (cli->json)
+		return js_print(cli, js_story(&s));
+	if (print_story(cli, &s) < 0)
+		return cli_fail(cli, CLI_NOTHING, "out of memory");
+	return CLI_OK;
+}
+
+static int print_trace_json(struct cli *cli, const struct answers *a)
+{
+	json_t *o = json_object(), *stories = json_array();
+	struct story s;
+
+	for (size_t at = 0; story_next(a, &at, &s);)
+		json_array_append_new(stories, js_story(&s));
+	json_object_set_new(o, "messages", stories);
+	return js_print(cli, o);
+}
+
+int cmd_trace(struct cli *cli)
+{
+	_cleanup_(answers_done) struct answers a = ANSWERS_NONE;
+	Locum__Command command = LOCUM__COMMAND__INIT;
+	struct story s;
+	int r = CLI_OK;
+
+	command.verb = LOCUM__VERB__TRACE;
+	command.rows_max = cli->rows_max;
+	if (strchr(cli->args[0], '@'))
+		command.address = cli->args[0];
+	else
+		r = client_set_id(cli, &command, 0);
+	if (r == CLI_OK)
+		r = client_ask(cli, &command, &a);
+	if (r != CLI_OK)
+		return r;
+	if (a.row_count == 0)
+		return cli_fail(cli, CLI_NOTHING,
+				"nothing is known of %s; the log of locumd may reach further back",
+				cli->args[0]);
+	if (cli->json)
+		return print_trace_json(cli, &a);
+	for (size_t at = 0; story_next(&a, &at, &s);) {
+		if (s.from > 0)
+			fputs("\n", cli->out);
+		if (print_story(cli, &s) < 0)
+			return cli_fail(cli, CLI_NOTHING,
+					"out of memory; show fewer with --rows N");
+	}
+	return CLI_OK;
+}
