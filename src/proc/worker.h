@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "base/log.h"
 #include "conf/conf.h"
 #include "ipc/ipc.h"
 #include "sandbox/sandbox.h"
@@ -38,7 +39,8 @@ struct worker_hooks {
 	 * channel is the worker's: it is freed right after peer_gone, never by the process. */
 	void (*peer)(struct task *tk, struct worker *w, struct channel *ch);
 	void (*peer_gone)(struct worker *w, struct channel *ch);
-	ipc_handler *message; /* arg is the struct worker; messages from locumd that are not the worker's own too */
+	ipc_handler *
+		message; /* arg is the struct worker; messages from locumd that are not the worker's own too */
 	/* smtpin only: a listening socket, now ours. last: none will follow. After a reload the whole set
 	 * comes again, unchanged sockets as fresh descriptors: it replaces the earlier set. */
 	void (*listener)(struct task *tk, struct worker *w, str name, int fd, bool last);
@@ -48,3 +50,6 @@ struct worker_hooks {
 
 /* The whole life of the process; returns its exit status. */
 int worker_run(const struct worker_hooks *hooks, void *arg);
+
+/* What LOCUM_LOG asks for: debug, info, warning or error; info when it asks for nothing. */
+enum log_level worker_log_level(void);

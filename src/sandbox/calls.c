@@ -21,9 +21,11 @@ struct call {
 	struct scmp_arg_cmp condition[2];
 };
 
+/* clang-format off */
 #define ANY(group, name) { CALLS_##group, SCMP_SYS(name), 0, { { 0 } } }
 #define IF(group, name, a) { CALLS_##group, SCMP_SYS(name), 1, { a } }
 #define IF2(group, name, a, b) { CALLS_##group, SCMP_SYS(name), 2, { a, b } }
+/* clang-format on */
 /* 32-bit arguments: the upper half of the register is not the kernel's business, nor ours. */
 #define IS(n, value) SCMP_CMP32(n, SCMP_CMP_MASKED_EQ, UINT32_MAX, (value))
 #define HAS(n, bits) SCMP_CMP32(n, SCMP_CMP_MASKED_EQ, (bits), (bits))
@@ -165,8 +167,7 @@ static int add_rules(scmp_filter_ctx filter, unsigned groups)
 static void say_refused(int signal_number, siginfo_t *info, void *context)
 {
 	char text[64];
-	int n = snprintf(text, sizeof(text), "sandbox: system call %d refused\n",
-			 info->si_syscall);
+	int n = snprintf(text, sizeof(text), "sandbox: system call %d refused\n", info->si_syscall);
 
 	(void)signal_number;
 	(void)context;

@@ -100,8 +100,7 @@ int ids_drop(const struct sandbox_request *request, struct missing *m)
 	}
 	if (request->uid == 0)
 		missing_add(m, "own user (it is to be root)");
-	if (setgroups(0, NULL) < 0 ||
-	    setresgid(request->gid, request->gid, request->gid) < 0 ||
+	if (setgroups(0, NULL) < 0 || setresgid(request->gid, request->gid, request->gid) < 0 ||
 	    setresuid(request->uid, request->uid, request->uid) < 0)
 		return -errno;
 	must(getuid() == request->uid && geteuid() == request->uid);

@@ -10,7 +10,7 @@ static const struct {
 	int which;
 	const char *name;
 } none[] = {
-	{ RLIMIT_NPROC, "NPROC" },	 { RLIMIT_CORE, "CORE" }, { RLIMIT_MEMLOCK, "MEMLOCK" },
+	{ RLIMIT_NPROC, "NPROC" },       { RLIMIT_CORE, "CORE" }, { RLIMIT_MEMLOCK, "MEMLOCK" },
 	{ RLIMIT_MSGQUEUE, "MSGQUEUE" }, { RLIMIT_NICE, "NICE" }, { RLIMIT_RTPRIO, "RTPRIO" },
 };
 
@@ -64,15 +64,13 @@ int limits_apply(const struct sandbox_row *row, const struct sandbox_request *re
 {
 	int r;
 
-	r = limit_descriptors(request->descriptors_max ? request->descriptors_max :
-							 row->descriptors,
-			      m);
+	r = limit_descriptors(
+		request->descriptors_max ? request->descriptors_max : row->descriptors, m);
 	if (r < 0)
 		return r;
 	if (row->file_bytes != FILE_BYTES_FREE) {
-		r = limit_file_bytes(row->file_bytes == 0 ?
-					     0 :
-					     MAX(row->file_bytes, request->file_bytes_max));
+		r = limit_file_bytes(
+			row->file_bytes == 0 ? 0 : MAX(row->file_bytes, request->file_bytes_max));
 		if (r < 0)
 			return r;
 	}

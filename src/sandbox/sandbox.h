@@ -20,8 +20,9 @@ enum sandbox_profile {
 
 struct sandbox_request {
 	enum sandbox_profile profile;
-	uint32_t uid, gid;        /* to become, when root; ignored otherwise */
-	const char *writable_dir; /* spoold: its directory tree stays readable and writable; else NULL */
+	uint32_t uid, gid; /* to become, when root; ignored otherwise */
+	const char *
+		writable_dir; /* spoold: its directory tree stays readable and writable; else NULL */
 	const char **readable;    /* netd: files that stay readable; NULL-terminated, may be NULL */
 	const char *empty_dir;    /* the new root, when root: nobody but root may write to it */
 	uint64_t descriptors_max; /* RLIMIT_NOFILE; 0: the row's */

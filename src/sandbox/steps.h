@@ -12,19 +12,19 @@ enum {
 	CALLS_BASE = 1 << 0,   /* memory, clock, epoll, own descriptors, signals to itself, exit */
 	CALLS_TALK = 1 << 1,   /* on sockets it was given; descriptors may ride along */
 	CALLS_ACCEPT = 1 << 2, /* on listeners it was given */
-	CALLS_DIAL = 1 << 3,   /* make IPv4 and IPv6 sockets, connect them; UDP ports for questions */
-	CALLS_MEMFD = 1 << 4,  /* make, fill and seal memory files */
-	CALLS_READ = 1 << 5,   /* open for reading: added when the request names files */
-	CALLS_FILES = 1 << 6,  /* open, write, rename, remove; where is Landlock's matter */
+	CALLS_DIAL = 1 << 3, /* make IPv4 and IPv6 sockets, connect them; UDP ports for questions */
+	CALLS_MEMFD = 1 << 4, /* make, fill and seal memory files */
+	CALLS_READ = 1 << 5,  /* open for reading: added when the request names files */
+	CALLS_FILES = 1 << 6, /* open, write, rename, remove; where is Landlock's matter */
 };
 
 struct sandbox_row {
 	const char *name;
 	unsigned calls;
-	bool writes_dir;            /* request->writable_dir, and is rooted there */
-	bool connects;              /* TCP, through Landlock too */
-	uint64_t descriptors;       /* RLIMIT_NOFILE when the request does not say */
-	uint64_t file_bytes;        /* RLIMIT_FSIZE at least; memfds count */
+	bool writes_dir;      /* request->writable_dir, and is rooted there */
+	bool connects;        /* TCP, through Landlock too */
+	uint64_t descriptors; /* RLIMIT_NOFILE when the request does not say */
+	uint64_t file_bytes;  /* RLIMIT_FSIZE at least; memfds count */
 };
 
 #define FILE_BYTES_FREE UINT64_MAX /* no RLIMIT_FSIZE */

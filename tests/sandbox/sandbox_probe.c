@@ -32,14 +32,14 @@
 
 /* What the attempts find when they start. */
 static struct {
-	char dir[PATH_MAX];   /* of this run, with: secret, notes (readable), spool/, empty/ */
-	int dir_spool;        /* held open before the sandbox closed */
-	int pair[2];          /* AF_UNIX */
-	int listener;         /* 127.0.0.1, with a connection waiting */
-	int loose_tcp;        /* a socket made before, connected to nothing */
+	char dir[PATH_MAX]; /* of this run, with: secret, notes (readable), spool/, empty/ */
+	int dir_spool;      /* held open before the sandbox closed */
+	int pair[2];        /* AF_UNIX */
+	int listener;       /* 127.0.0.1, with a connection waiting */
+	int loose_tcp;      /* a socket made before, connected to nothing */
 	int epoll;
 	struct sockaddr_in at; /* of the listener */
-	pid_t neighbour;      /* a process of the same user */
+	pid_t neighbour;       /* a process of the same user */
 } given;
 
 static int result(long r)
@@ -235,9 +235,9 @@ static int call_abstract_unix(void)
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "locum-probe-%d", (int)getppid());
-	return result(connect(fd, (struct sockaddr *)&a,
-			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-					  strlen(a.sun_path + 1))));
+	return result(connect(
+		fd, (struct sockaddr *)&a,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(a.sun_path + 1))));
 }
 
 /* --- memory --- */
@@ -290,7 +290,8 @@ static int live(void)
 	memset(p, 1, 10 << 20);
 	p = realloc(p, 40 << 20);
 	free(p);
-	p = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	p = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1,
+		 0);
 	if (p == MAP_FAILED || mprotect(p, 4096, PROT_NONE) < 0 ||
 	    madvise(p + 4096, 61440, MADV_DONTNEED) < 0)
 		return -errno;
@@ -578,7 +579,8 @@ static int close_without_seccomp(const struct sandbox_request *request, struct m
 /* In the process of its own: ends with 0 (it worked), 1 (refused), or 9 (not even closed). */
 static _Noreturn void try_it(const struct attempt *a, enum sandbox_profile profile)
 {
-	char spool[PATH_MAX], empty[PATH_MAX], notes[PATH_MAX], text[512] = "";
+	static char spool[PATH_MAX], empty[PATH_MAX], notes[PATH_MAX];
+	char text[512] = "";
 	const char *readable[] = { notes, NULL };
 	struct sandbox_request request = {
 		.profile = profile,

@@ -1,0 +1,187 @@
+#include "locumd.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define USER_DEFAULT "locum"
+#define NOBODY 65534
+
+/* --- the user --- */
+
+int user_find(struct supervisor *sup, struct buf *ret_error)
+{
+	char name[64];
+	const struct passwd *pw;
+
+	sup->root = geteuid() == 0;
+	sup->uid = geteuid();
+	sup->gid = getegid();
+	if (!sup->root)
+		return 0;
+	if (!str_copy(sup->conf->user, name, sizeof(name))) {
+		buf_addf(ret_error, "the name of the user is too long");
+		return -EINVAL;
+	}
+	pw = getpwnam(name);
+	if (!pw && strcmp(name, USER_DEFAULT) == 0) {
+		/* Not configured and not installed: still not as root. */
+		log_warn("user.missing", K_Z("user", name), K_Z("instead", "nobody"));
+		pw = getpwnam("nobody");
+		sup->uid = pw ? pw->pw_uid : NOBODY;
+		sup->gid = pw ? pw->pw_gid : NOBODY;
+		return 0;
+	}
+	if (!pw) {
+		buf_addf(ret_error, "there is no user \"%s\"; create it, or set `user` to another",
+			 name);
+		return -EINVAL;
+	}
+	sup->uid = pw->pw_uid;
+	sup->gid = pw->pw_gid;
+	return 0;
+}
+
+/* --- directories --- */
+
+enum owner { OF_LOCUMD, OF_LOCUMD_GROUP_OF_USER, OF_USER };
+
+static const struct directory {
+	const char *name; /* below the state directory; "" for itself */
+	mode_t mode;
+	enum owner owner;
+} directories[] = {
+	{ "", 0750, OF_LOCUMD_GROUP_OF_USER },
+	{ "spool", 0700, OF_USER },
+	{ "empty", 0555, OF_LOCUMD }, /* the root directory of those who need no file */
+};
+
+static uid_t owner_uid(const struct supervisor *sup, const struct directory *d)
+{
+	return d->owner == OF_USER ? sup->uid : geteuid();
+}
+
+static gid_t owner_gid(const struct supervisor *sup, const struct directory *d)
+{
+	return d->owner == OF_LOCUMD ? getegid() : sup->gid;
+}
+
+static int directory_make(const struct supervisor *sup, const struct directory *d,
+			  struct buf *ret_error)
+{
+	char path[1024];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%.*s%s%s", STR_ARG(sup->conf->state_dir), *d->name ? "/" : "",
+		 d->name);
+	if (mkdir(path, d->mode) == 0) {
+		/* The mode again: mkdir() has taken the umask off. */
+		if (chmod(path, d->mode) == 0 &&
+		    (!sup->root || chown(path, owner_uid(sup, d), owner_gid(sup, d)) == 0))
+			return 0;
+	} else if (errno == EEXIST) {
+		if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+			if (d->owner != OF_USER || st.st_uid == sup->uid)
+				return 0;
+			buf_addf(ret_error,
+				 "%s belongs to user %u, but would be used by user %u; "
+				 "chown -R %u:%u %s",
+				 path, st.st_uid, sup->uid, sup->uid, sup->gid, path);
+			return -EPERM;
+		}
+		errno = ENOTDIR;
+	}
+	buf_addf(ret_error, "cannot make the directory %s: %s", path, strerror(errno));
+	return -errno;
+}
+
+int directories_make(const struct supervisor *sup, struct buf *ret_error)
+{
+	for (size_t i = 0; i < ELEMENTS(directories); i++) {
+		int r = directory_make(sup, &directories[i], ret_error);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* --- the lock --- */
+
+int lock_take(const struct supervisor *sup, struct buf *ret_error)
+{
+	_cleanup_(closep) int fd = -1;
+	char path[1024], pid[32] = "";
+	int r;
+
+	snprintf(path, sizeof(path), "%.*s/locumd.lock", STR_ARG(sup->conf->state_dir));
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
+		buf_addf(ret_error, "cannot open %s: %s", path, strerror(errno));
+		return -errno;
+	}
+	r = sys_lock(fd);
+	if (r < 0) {
+		if (sys_read_at(fd, pid, sizeof(pid) - 1, 0) < 0)
+			pid[0] = '\0';
+		buf_addf(ret_error, "another locumd runs in %.*s (process %s)",
+			 STR_ARG(sup->conf->state_dir), pid);
+		return r;
+	}
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	/* For people: the lock holds without it. */
+	if (sys_truncate(fd, 0) == 0)
+		(void)sys_write_at(fd, str_of(pid), 0);
+	(void)TAKE_FD(fd); /* open, and locked, to the end */
+	return 0;
+}
+
+/* --- the socket of the command line --- */
+
+int control_open(struct supervisor *sup, int *ret_fd, struct buf *ret_error)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	_cleanup_(closep) int fd = -1;
+	int n;
+
+	n = snprintf(a.sun_path, sizeof(a.sun_path), "%.*s/control.sock",
+		     STR_ARG(sup->conf->state_dir));
+	if (n >= (int)sizeof(a.sun_path)) {
+		buf_addf(ret_error, "state_dir is too long for a socket's name (%zu bytes at most)",
+			 sizeof(a.sun_path) - sizeof("/control.sock"));
+		return -ENAMETOOLONG;
+	}
+	fd = sys_socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	if (fd < 0)
+		return fd;
+	/* We hold the lock: a socket that is there was left by the dead. */
+	unlink(a.sun_path);
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || chmod(a.sun_path, 0660) < 0 ||
+	    (sup->root && chown(a.sun_path, geteuid(), sup->gid) < 0) || listen(fd, 16) < 0) {
+		buf_addf(ret_error, "cannot open %s: %s", a.sun_path, strerror(errno));
+		return -errno;
+	}
+	str_copy(str_of(a.sun_path), sup->control_path, sizeof(sup->control_path));
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* Once, at the start: after an upgrade the link names a file that is gone. */
+int exe_dir_find(struct supervisor *sup)
+{
+	ssize_t n = readlink("/proc/self/exe", sup->exe_dir, sizeof(sup->exe_dir) - 1);
+	char *slash;
+
+	if (n < 0)
+		return -errno;
+	sup->exe_dir[n] = '\0';
+	slash = strrchr(sup->exe_dir, '/');
+	if (slash)
+		*slash = '\0';
+	return 0;
+}
