@@ -11,6 +11,8 @@
 #define REPLY_TIME (5 * NSEC_MINUTE)
 #define TLS_TIME NSEC_MINUTE
 #define LAST_WORDS_TIME (5 * NSEC_S)
+#define LINGER_TIME (2 * NSEC_S)
+#define LINGER_BYTES_MAX (4 * 1024 * 1024)
 #define MISTAKES_MAX 100
 /* Reads before others get a turn: a fast sender must not keep the process to itself. */
 #define FILLS_A_TURN 16
@@ -423,6 +425,34 @@ static int converse(struct task *tk, struct session *s, enum answer *ret_last_wo
 	return r;
 }
 
+/* Closing a socket with unread input resets the connection, which may overtake our last words: what still
+ * comes is read and thrown away, within bounds, until the client closes. */
+static void linger(struct task *tk, struct session *s)
+{
+	nsec deadline = task_in(tk, LINGER_TIME);
+	size_t bytes = 0;
+
+	while (bytes < LINGER_BYTES_MAX) {
+		ssize_t got;
+
+		stream_consume(&s->stream, stream_pending(&s->stream).n);
+		got = session_fill(tk, s, deadline);
+		if (got <= 0)
+			return;
+		bytes += (size_t)got;
+	}
+}
+
+static void say_last_words(struct task *tk, struct session *s, enum answer last_words)
+{
+	/* A cancelled task can still say what goes into the socket's buffer at once. */
+	if (session_answer(tk, s, last_words) < 0 ||
+	    stream_flush(tk, &s->stream, task_in(tk, LAST_WORDS_TIME)) < 0)
+		return;
+	if (last_words != ANSWER_BYE && last_words != ANSWER_SHUTTING_DOWN)
+		linger(tk, s);
+}
+
 static void log_closed(const struct session *s, int r, enum answer last_words)
 {
 	char client[ADDR_TEXT_SIZE];
@@ -456,9 +486,8 @@ static void session_main(struct task *tk, void *arg)
 	s->task = tk;
 	s->reverse = reverse_start(s->srv, &s->client);
 	r = converse(tk, s, &last_words);
-	/* A cancelled task can still say what goes into the socket's buffer at once. */
-	if (last_words && session_answer(tk, s, last_words) == 0)
-		stream_flush(tk, &s->stream, task_in(tk, LAST_WORDS_TIME));
+	if (last_words)
+		say_last_words(tk, s, last_words);
 	log_closed(s, r, last_words);
 	session_end(s);
 }

@@ -1,0 +1,473 @@
+/*
+ * Dialogues over a socket pair, with a spoold that answers as told and keeps what it got. What needs
+ * real sockets, TLS or other processes is in tests/golden.
+ */
+#include "session.h"
+
+#include "base/log.h"
+#include "task/sys.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define CONF                                                                                       \
+	"hostname = \"mx2.example.net\"\n"                                                         \
+	"listen \"mx\" { address = \"127.0.0.1:2525\" }\n"                                         \
+	"limits { message_size = \"64K\" recipients = 3 hops = 5 sessions_per_client = 2 }\n"      \
+	"domain \"ours.example\" { }\n"                                                            \
+	"domain \"b.example\" { }\n"
+
+/* The other ends: one client with its script, one spoold. */
+struct world {
+	struct loop *loop;
+	struct server srv;
+	struct channel *spoold_end;
+	Locum__AppendResult result;
+	bool no_spoold, spool_full, bodies_full, shut_down;
+	const char *input;
+	size_t chunk; /* bytes a write; 0: all at once */
+	struct buf replies;
+	struct buf envelope, body;
+	unsigned appended;
+};
+
+static struct world world;
+
+static void keep(struct ipc_message *m)
+{
+	Locum__Envelope *e = m->packet->append->envelope;
+	_cleanup_(closep) int fd = ipc_take_fd(m, 0);
+	static char bytes[128 * 1024];
+	ssize_t n;
+
+	assert_true(fd >= 0);
+	assert_int_equal(sys_memfd_sealed(fd), 0);
+	n = sys_read_at(fd, bytes, sizeof(bytes), 0);
+	assert_int_equal(n, e->body_bytes);
+	buf_reset(&world.body);
+	assert_int_equal(buf_add(&world.body, str_mem(bytes, (size_t)n)), 0);
+	buf_reset(&world.envelope);
+	assert_int_equal(buf_reserve(&world.envelope, locum__envelope__get_packed_size(e)), 0);
+	world.envelope.n = locum__envelope__pack(e, (uint8_t *)world.envelope.p);
+	world.appended++;
+}
+
+static void spoold_handler(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)
+{
+	Locum__Appended appended = LOCUM__APPENDED__INIT;
+	IPC_PACKET(packet, APPENDED, appended, &appended);
+
+	(void)arg;
+	if (m->packet->body_case != LOCUM__PACKET__BODY_APPEND)
+		return;
+	keep(m);
+	appended.result = world.result;
+	ipc_reply(tk, ch, m->packet->call, &packet, -1, task_in(tk, NSEC_S));
+}
+
+static void smtpin_handler(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)
+{
+	(void)tk;
+	(void)ch;
+	(void)m;
+	(void)arg;
+}
+
+static void connect_spoold(void)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	assert_int_equal(channel_new(world.loop, pair[0], LOCUM__PROCESS__SMTPIN, LOCUM__PROCESS__SPOOLD, 0,
+				     smtpin_handler, NULL, NULL, &world.srv.spoold), 0);
+	assert_int_equal(channel_new(world.loop, pair[1], LOCUM__PROCESS__SPOOLD, LOCUM__PROCESS__SMTPIN, 0,
+				     spoold_handler, NULL, NULL, &world.spoold_end), 0);
+}
+
+/* Reads until a reply's last line came; false at end of file. */
+static bool read_reply(struct task *tk, struct stream *s)
+{
+	str line;
+
+	do {
+		if (stream_line(tk, s, 1000, task_in(tk, 10 * NSEC_S), &line) < 0)
+			return false;
+		assert_int_equal(buf_addf(&world.replies, "%.*s\n", STR_ARG(line)), 0);
+	} while (line.n > 3 && line.p[3] == '-');
+	return true;
+}
+
+static void run_client(struct task *tk, int fd)
+{
+	str rest = str_of(world.input);
+	struct stream s;
+
+	assert_int_equal(stream_init(&s, world.loop, fd, 100000, 4096), 0);
+	assert_true(read_reply(tk, &s));
+	while (rest.n) {
+		str piece = world.chunk ? str_first(rest, world.chunk) : rest;
+
+		if (stream_write(tk, &s, piece, task_in(tk, NSEC_S)) < 0 ||
+		    stream_flush(tk, &s, task_in(tk, NSEC_S)) < 0)
+			break;
+		rest = str_from(rest, piece.n);
+		task_yield(tk);
+	}
+	if (world.shut_down) {
+		task_sleep(tk, 20 * NSEC_MS);
+		server_shutdown(tk, &world.srv);
+	}
+	while (read_reply(tk, &s))
+		;
+	stream_done(&s);
+}
+
+static void client_main(struct task *tk, void *arg)
+{
+	struct addr client = { .family = AF_INET, .ip = { 192, 0, 2, 1 }, .port = 4321 };
+	int pair[2];
+
+	(void)arg;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(sys_set_nonblocking(pair[0]), 0);
+	assert_int_equal(client_table_enter(&world.srv.clients, &client, 10), 0);
+	session_start(&world.srv, 0, pair[0], &client);
+	run_client(tk, pair[1]);
+	group_wait(tk, &world.srv.sessions, task_in(tk, NSEC_S));
+	channel_free(world.srv.spoold);
+	channel_free(world.spoold_end);
+}
+
+/* One dialogue from greeting to end of file. */
+static void converse_with(const char *input, size_t chunk)
+{
+	_cleanup_(conf_unrefp) struct conf *conf = NULL;
+	struct worker w = { 0 };
+	struct buf error;
+
+	world.input = input;
+	world.chunk = chunk;
+	world.appended = 0;
+	world.spoold_end = NULL;
+	buf_init(&world.replies, 1 << 20);
+	buf_init(&world.envelope, 1 << 20);
+	buf_init(&world.body, 1 << 20);
+	buf_init(&error, 4096);
+	assert_int_equal(loop_new(&world.loop), 0);
+	w.loop = world.loop;
+	server_init(&world.srv, &w);
+	assert_int_equal(conf_read_text("test", STR(CONF), &conf, &error), 0);
+	assert_int_equal(server_configure(&world.srv, conf), 0);
+	world.srv.spool_accepting = !world.spool_full;
+	if (world.bodies_full)
+		world.srv.budget.max = 0;
+	if (!world.no_spoold)
+		connect_spoold();
+	assert_int_equal(task_start(world.loop, NULL, "client", client_main, NULL), 0);
+	assert_int_equal(loop_run(world.loop), 0);
+	assert_int_equal(world.srv.session_count, 0);
+	assert_int_equal(world.srv.budget.used, 0);
+	client_table_done(&world.srv.clients);
+	settings_unref(world.srv.settings);
+	loop_free(world.loop);
+}
+
+static void forget(void)
+{
+	buf_done(&world.replies);
+	buf_done(&world.envelope);
+	buf_done(&world.body);
+	world = (struct world){ 0 };
+}
+
+/* The codes, "220 250 354", of all replies; a reply of several lines counts once. */
+static void codes(char *to, size_t size)
+{
+	str rest = buf_str(&world.replies), line;
+	size_t n = 0;
+
+	to[0] = '\0';
+	while (str_cut(rest, '\n', &line, &rest))
+		if (line.n > 3 && line.p[3] == ' ' && n + 5 < size)
+			n += (size_t)snprintf(to + n, size - n, n ? " %.3s" : "%.3s", line.p);
+}
+
+#define HELLO "EHLO c.example\r\n"
+#define ENVELOPE "MAIL FROM:<s@c.example>\r\nRCPT TO:<a@ours.example>\r\n"
+#define MESSAGE "Subject: x\r\n\r\nbody\r\n"
+#define LOOP(tail)                                                                                 \
+	"Received: from x (y [192.0.2.9])\r\n\tby mx2.example.net (Locum) with ESMTP id "           \
+	"01JDF5Z8P0ABCDEFGHJKMNPQRS\r\n\t" tail "; Tue, 24 Nov 2026 06:24:00 +0000\r\n"
+
+static const struct {
+	const char *name, *input, *codes, *says; /* a piece of a reply, or NULL */
+	unsigned appended;
+} cases[] = {
+	{ "a message is taken", HELLO ENVELOPE "DATA\r\n" MESSAGE ".\r\nQUIT\r\n", "220 250 250 250 354 250 221",
+	  "250 2.0.0 Ok: queued as 0", 1 },
+	{ "several in one session", HELLO ENVELOPE "DATA\r\n.\r\n" ENVELOPE "DATA\r\n.\r\nQUIT\r\n",
+	  "220 250 250 250 354 250 250 250 354 250 221", NULL, 2 },
+	{ "HELO will do", "HELO c\r\n" ENVELOPE "DATA\r\n.\r\nQUIT\r\n", "220 250 250 250 354 250 221",
+	  "250 mx2.example.net", 1 },
+	{ "EHLO offers no STARTTLS without a certificate", HELLO "STARTTLS\r\nQUIT\r\n", "220 250 502 221",
+	  "250-SIZE 65536\n250-8BITMIME\n250 ENHANCED", 0 },
+	{ "MAIL before EHLO is refused", "MAIL FROM:<>\r\nQUIT\r\n", "220 503 221", "503 5.5.1", 0 },
+	{ "RCPT before MAIL is refused", HELLO "RCPT TO:<a@ours.example>\r\nQUIT\r\n", "220 250 503 221",
+	  "503 5.5.1", 0 },
+	{ "DATA before MAIL is refused", HELLO "DATA\r\nQUIT\r\n", "220 250 503 221", NULL, 0 },
+	{ "DATA before RCPT is refused", HELLO "MAIL FROM:<>\r\nDATA\r\nQUIT\r\n", "220 250 250 554 221",
+	  "554 5.5.1 No valid", 0 },
+	{ "MAIL in a transaction is refused", HELLO "MAIL FROM:<>\r\nMAIL FROM:<>\r\nQUIT\r\n",
+	  "220 250 250 503 221", NULL, 0 },
+	{ "RSET ends the transaction", HELLO ENVELOPE "RSET\r\nDATA\r\nQUIT\r\n",
+	  "220 250 250 250 250 503 221", NULL, 0 },
+	{ "EHLO ends the transaction", HELLO ENVELOPE HELLO "DATA\r\nQUIT\r\n",
+	  "220 250 250 250 250 503 221", NULL, 0 },
+	{ "the end of data ends the transaction", HELLO ENVELOPE "DATA\r\n.\r\nDATA\r\nQUIT\r\n",
+	  "220 250 250 250 354 250 503 221", NULL, 1 },
+	{ "a refused recipient does not spoil the others",
+	  HELLO ENVELOPE "RCPT TO:<x@other.example>\r\nDATA\r\n.\r\nQUIT\r\n",
+	  "220 250 250 250 550 354 250 221", "550 5.7.1", 1 },
+	{ "recipients past the limit are deferred",
+	  HELLO "MAIL FROM:<>\r\nRCPT TO:<a@ours.example>\r\nRCPT TO:<b@ours.example>\r\n"
+		"RCPT TO:<c@ours.example>\r\nRCPT TO:<d@ours.example>\r\nDATA\r\n.\r\nQUIT\r\n",
+	  "220 250 250 250 250 250 452 354 250 221", "452 4.5.3", 1 },
+	{ "a message announced too large is refused", HELLO "MAIL FROM:<> SIZE=65537\r\nQUIT\r\n",
+	  "220 250 552 221", "552 5.3.4", 0 },
+	{ "what is pipelined behind a refused MAIL is refused",
+	  HELLO "MAIL FROM:<> SIZE=65537\r\nRCPT TO:<a@ours.example>\r\nDATA\r\nQUIT\r\n",
+	  "220 250 552 503 503 221", "503 5.5.1 MAIL was refused", 0 },
+	{ "a bare LF in the body is refused at its end", HELLO ENVELOPE "DATA\r\na\nb\r\n.\r\nQUIT\r\n",
+	  "220 250 250 250 354 550 221", "550 5.6.0", 0 },
+	{ "a smuggled command is body", HELLO ENVELOPE "DATA\r\na\n.\nMAIL FROM:<>\r\n.\r\nQUIT\r\n",
+	  "220 250 250 250 354 550 221", "550 5.6.0", 0 },
+	{ "so many hops are a loop",
+	  HELLO ENVELOPE "DATA\r\nReceived: 1\r\nReceived: 2\r\nReceived: 3\r\nReceived: 4\r\n"
+			 "Received: 5\r\nReceived: 6\r\n\r\n.\r\nQUIT\r\n",
+	  "220 250 250 250 354 554 221", "554 5.4.6 Too many hops", 0 },
+	{ "a message that was here for this recipient is a loop",
+	  HELLO ENVELOPE "DATA\r\n" LOOP("for <A@Ours.example>") "\r\n.\r\nQUIT\r\n",
+	  "220 250 250 250 354 554 221", "554 5.4.6 Loop", 0 },
+	{ "one that was here for another is not",
+	  HELLO ENVELOPE "DATA\r\n" LOOP("for <z@ours.example>") "\r\n.\r\nQUIT\r\n",
+	  "220 250 250 250 354 250 221", NULL, 1 },
+	{ "one that was here for this domain is",
+	  HELLO ENVELOPE "DATA\r\n" LOOP("(for ours.example)") "\r\n.\r\nQUIT\r\n",
+	  "220 250 250 250 354 554 221", NULL, 0 },
+	{ "one that was here for another domain is not",
+	  HELLO ENVELOPE "DATA\r\n" LOOP("(for b.example)") "\r\n.\r\nQUIT\r\n",
+	  "220 250 250 250 354 250 221", NULL, 1 },
+	{ "every simple command has its reply",
+	  HELLO "NOOP\r\nVRFY a\r\nHELP\r\nEXPN a\r\nXYZZY\r\nNOOP a\nb\r\nQUIT\r\n",
+	  "220 250 250 252 214 502 500 500 221", NULL, 0 },
+};
+
+static void check_case(size_t i)
+{
+	char got[600];
+
+	codes(got, sizeof(got));
+	if (strcmp(got, cases[i].codes))
+		fail_msg("%s (%zu): %s", cases[i].name, world.chunk, got);
+	if (cases[i].says && str_find(buf_str(&world.replies), str_of(cases[i].says)) < 0)
+		fail_msg("%s: %.*s", cases[i].name, STR_ARG(buf_str(&world.replies)));
+	if (world.appended != cases[i].appended)
+		fail_msg("%s: %u appended", cases[i].name, world.appended);
+}
+
+static void test_dialogues_in_any_pieces(void **state)
+{
+	static const size_t chunks[] = { 0, 1, 7 };
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(cases); i++)
+		for (size_t c = 0; c < ELEMENTS(chunks); c++) {
+			converse_with(cases[i].input, chunks[c]);
+			check_case(i);
+			forget();
+		}
+}
+
+static void test_the_envelope_is_the_evidence(void **state)
+{
+	Locum__Envelope *e;
+
+	(void)state;
+	converse_with("EHLO [192.0.2.1]\r\nMAIL FROM:<s@c.example>\r\nRCPT TO:<A@Ours.Example>\r\n"
+		      "RCPT TO:<postmaster>\r\nDATA\r\n..dots\r\n\xe9\r\n.\r\nQUIT\r\n", 0);
+	assert_true(str_eq(buf_str(&world.body), STR(".dots\r\n\xe9\r\n")));
+	e = locum__envelope__unpack(NULL, world.envelope.n, (uint8_t *)world.envelope.p);
+	assert_non_null(e);
+	assert_int_equal(e->id.len, 16);
+	assert_true(str_eq(str_mem(e->reverse_path.data, e->reverse_path.len), STR("s@c.example")));
+	assert_int_equal(e->n_recipients, 2);
+	assert_true(str_eq(str_mem(e->recipients[0]->address.data, e->recipients[0]->address.len),
+			   STR("A@Ours.Example")));
+	assert_string_equal(e->recipients[0]->domain, "ours.example");
+	assert_true(str_eq(str_mem(e->recipients[1]->address.data, e->recipients[1]->address.len),
+			   STR("postmaster@ours.example")));
+	assert_string_equal(e->client->address, "192.0.2.1");
+	assert_int_equal(e->client->port, 4321);
+	assert_true(str_eq(str_mem(e->client->helo.data, e->client->helo.len), STR("[192.0.2.1]")));
+	assert_true(e->client->esmtp && e->body_8bitmime);
+	assert_string_equal(e->client->listener, "mx");
+	assert_string_equal(e->client->tls_version, "");
+	assert_string_equal(e->hostname, "mx2.example.net");
+	assert_true(e->arrived_wall > 0 && e->body_bytes == 10);
+	locum__envelope__free_unpacked(e, NULL);
+	forget();
+}
+
+/* Promise 1: no 250 unless spoold said that it is durable. */
+static void test_250_only_when_it_is_stored(void **state)
+{
+	static const struct {
+		const char *name;
+		bool no_spoold;
+		Locum__AppendResult result;
+		const char *says;
+	} spools[] = {
+		{ "stored", false, LOCUM__APPEND_RESULT__APPENDED, "250 2.0.0 Ok: queued as" },
+		{ "no space", false, LOCUM__APPEND_RESULT__APPEND_NO_SPACE, "452 4.3.1" },
+		{ "failed", false, LOCUM__APPEND_RESULT__APPEND_FAILED, "451 4.3.0" },
+		{ "known id", false, LOCUM__APPEND_RESULT__APPEND_DUPLICATE, "451 4.3.0" },
+		{ "an answer that we do not know", false, 77, "451 4.3.0" },
+		{ "spoold away", true, 0, "451 4.3.0" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(spools); i++) {
+		bool queued;
+
+		world.no_spoold = spools[i].no_spoold;
+		world.result = spools[i].result;
+		converse_with(HELLO ENVELOPE "DATA\r\n" MESSAGE ".\r\nQUIT\r\n", 0);
+		queued = str_find(buf_str(&world.replies), STR("queued")) >= 0;
+		if (str_find(buf_str(&world.replies), str_of(spools[i].says)) < 0 || queued != (i == 0))
+			fail_msg("%s: %.*s", spools[i].name, STR_ARG(buf_str(&world.replies)));
+		assert_int_equal(world.srv.counters.accepted_total, i == 0);
+		forget();
+	}
+}
+
+static void test_too_large_is_read_to_its_end_and_refused(void **state)
+{
+	struct buf input;
+	char got[100];
+
+	(void)state;
+	for (unsigned lines = 900; lines < 2300; lines += 600) {
+		buf_init(&input, 1 << 20);
+		assert_int_equal(buf_add(&input, STR(HELLO ENVELOPE "DATA\r\n")), 0);
+		for (unsigned i = 0; i < lines; i++)
+			assert_int_equal(buf_addf(&input, "%078u\r\n", i), 0);
+		assert_int_equal(buf_add(&input, STR(".\r\nQUIT\r\n\0")), 0);
+		converse_with(input.p, 1000);
+		codes(got, sizeof(got));
+		/* 72,000 bytes are more than 64 KiB, 168,000 more than twice as much: that one is cut off. */
+		assert_string_equal(got, lines < 2000 ? "220 250 250 250 354 552 221" :
+							"220 250 250 250 354 552");
+		assert_int_equal(world.appended, 0);
+		forget();
+		buf_done(&input);
+	}
+}
+
+static void test_long_lines_and_many_mistakes(void **state)
+{
+	static const struct {
+		const char *name, *start;
+		size_t fill;
+		const char *end, *codes;
+	} lines[] = {
+		{ "a long line is refused and survived", HELLO "NOOP ", 2000, "\r\nNOOP\r\nQUIT\r\n",
+		  "220 250 500 250 221" },
+		{ "also one of 60,000 bytes", HELLO "NOOP ", 60000, "\r\nNOOP\r\nQUIT\r\n",
+		  "220 250 500 250 221" },
+		{ "one without end is the session's end", HELLO "NOOP ", 200000, "\r\nNOOP\r\nQUIT\r\n",
+		  "220 250 421" },
+	};
+	struct buf input;
+	char got[1000];
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(lines); i++) {
+		buf_init(&input, 1 << 20);
+		assert_int_equal(buf_add(&input, str_of(lines[i].start)), 0);
+		for (size_t n = 0; n < lines[i].fill; n++)
+			assert_int_equal(buf_add_byte(&input, 'x'), 0);
+		assert_int_equal(buf_add(&input, str_mem(lines[i].end, strlen(lines[i].end) + 1)), 0);
+		converse_with(input.p, 3001);
+		codes(got, sizeof(got));
+		if (strcmp(got, lines[i].codes))
+			fail_msg("%s: %s", lines[i].name, got);
+		forget();
+		buf_done(&input);
+	}
+	buf_init(&input, 1 << 20);
+	for (unsigned i = 0; i < 120; i++)
+		assert_int_equal(buf_addf(&input, "NONSENSE\r\n"), 0);
+	assert_int_equal(buf_add(&input, STR("\0")), 0);
+	converse_with(input.p, 0);
+	codes(got, sizeof(got));
+	assert_int_equal(strlen(got), 3 + 100 * 4 + 4);
+	assert_string_equal(got + strlen(got) - 7, "500 421");
+	forget();
+	buf_done(&input);
+}
+
+static void test_shutdown_spares_transactions(void **state)
+{
+	char got[100];
+
+	(void)state;
+	world.shut_down = true;
+	converse_with(HELLO, 0);
+	codes(got, sizeof(got));
+	assert_string_equal(got, "220 250 421");
+	forget();
+	/* A message that waits for the disk gets its reply, then the session ends. */
+	world.shut_down = true;
+	converse_with(HELLO ENVELOPE "DATA\r\n.\r\n", 0);
+	codes(got, sizeof(got));
+	assert_string_equal(got, "220 250 250 250 354 250 421");
+	assert_int_equal(world.appended, 1);
+	forget();
+}
+
+static void test_no_mail_without_space(void **state)
+{
+	static const char input[] = HELLO "MAIL FROM:<>\r\nQUIT\r\n";
+	char got[100];
+
+	(void)state;
+	world.spool_full = true;
+	converse_with(input, 0);
+	codes(got, sizeof(got));
+	assert_string_equal(got, "220 250 452 221");
+	forget();
+	world.bodies_full = true;
+	converse_with(input, 0);
+	codes(got, sizeof(got));
+	assert_string_equal(got, "220 250 452 221");
+	forget();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_dialogues_in_any_pieces),
+		cmocka_unit_test(test_the_envelope_is_the_evidence),
+		cmocka_unit_test(test_250_only_when_it_is_stored),
+		cmocka_unit_test(test_too_large_is_read_to_its_end_and_refused),
+		cmocka_unit_test(test_long_lines_and_many_mistakes),
+		cmocka_unit_test(test_shutdown_spares_transactions),
+		cmocka_unit_test(test_no_mail_without_space),
+	};
+
+	log_open("test", LOG_ERROR, LOG_TEXT);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
