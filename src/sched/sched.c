@@ -440,6 +440,15 @@ void sched_release(struct sched *s, struct sched_entry *e, nsec now)
 	domain_update(s, e->domain, now);
 }
 
+void sched_set_since(struct sched *s, struct sched_entry *e, nsec since, nsec now)
+{
+	e->since = since;
+	if (e->place != PLACE_READY)
+		return;
+	entry_make_ready(s, e);
+	domain_update(s, e->domain, now);
+}
+
 uint64_t sched_flush(struct sched *s, struct sched_domain *d, nsec now)
 {
 	uint64_t flushed = 0;

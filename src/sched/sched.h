@@ -161,6 +161,8 @@ void sched_remove(struct sched *s, struct sched_entry *e, nsec now);
 void sched_hold(struct sched *s, struct sched_entry *e, enum sched_place place, nsec now);
 /* From HELD or PARKED to READY, its age counted anew. */
 void sched_release(struct sched *s, struct sched_entry *e, nsec now);
+/* The entry's age counts from here. */
+void sched_set_since(struct sched *s, struct sched_entry *e, nsec since, nsec now);
 /* Ends every wait of the domain (NULL: of all) and probes now what is down. Returns the entries concerned:
  * all that are queued. */
 uint64_t sched_flush(struct sched *s, struct sched_domain *d, nsec now);

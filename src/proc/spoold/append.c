@@ -1,0 +1,348 @@
+/* smtpin's side: messages come in, are put in the batch, and are answered once it is durable. */
+#include "proc/spoold/spoold.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "task/sys.h"
+
+#define BIG_BODY_BYTES ((uint64_t)1 << 20) /* spool_append may park while it copies */
+#define ADDRESS_MAX 320
+#define REPLY_DEADLINE (30 * NSEC_S)
+
+/* One smtpin. It lives on, without a channel, while something of it is in the batch. */
+struct smtpin {
+	struct list link;
+	struct spoold *sp;
+	struct channel *channel; /* NULL: gone */
+	unsigned users;          /* the sender task and the appends in progress */
+	struct list replies;     /* of struct appending, to be answered */
+	bool state_changed;
+	struct signal changed;
+	Locum__SmtpinCounters counters;
+};
+
+struct appending {
+	struct list link; /* in the batch, then in the replies */
+	struct smtpin *from;
+	uint64_t call;
+	struct message *message;
+	struct buf envelope;
+	int fd;
+	uint64_t body_bytes;
+	Locum__AppendResult result;
+};
+
+struct appending *append_of(struct list *link)
+{
+	return CONTAINER(link, struct appending, link);
+}
+
+static void smtpin_leave(struct smtpin *p)
+{
+	if (--p->users > 0)
+		return;
+	list_remove(&p->link);
+	free(p);
+}
+
+static void appending_free(struct appending *a)
+{
+	if (a->fd >= 0)
+		sys_close(a->fd);
+	buf_done(&a->envelope);
+	smtpin_leave(a->from);
+	free(a);
+}
+
+/* --- answers --- */
+
+static void answer(struct appending *a, Locum__AppendResult result)
+{
+	a->result = result;
+	if (!a->from->channel || a->from->sp->closed) {
+		appending_free(a);
+		return;
+	}
+	list_append(&a->from->replies, &a->link);
+	signal_raise(&a->from->changed);
+}
+
+static int send_state(struct task *tk, struct smtpin *p)
+{
+	Locum__SpoolState state = LOCUM__SPOOL_STATE__INIT;
+	IPC_PACKET(packet, SPOOL_STATE, spool_state, &state);
+
+	p->state_changed = false;
+	state.accepting = p->sp->accepting;
+	state.bytes_free = p->sp->usage.free_bytes;
+	return ipc_send(tk, p->channel, &packet, -1, task_in(tk, REPLY_DEADLINE));
+}
+
+static int send_reply(struct task *tk, struct smtpin *p)
+{
+	struct appending *a = append_of(list_take(&p->replies));
+	Locum__Appended appended = LOCUM__APPENDED__INIT;
+	IPC_PACKET(packet, APPENDED, appended, &appended);
+	uint64_t call = a->call;
+
+	appended.result = a->result;
+	appending_free(a);
+	return ipc_reply(tk, p->channel, call, &packet, -1, task_in(tk, REPLY_DEADLINE));
+}
+
+/* One task a smtpin writes to it, so that a slow one delays nobody else. */
+static void sender(struct task *tk, void *arg)
+{
+	struct smtpin *p = arg;
+
+	while (p->channel && !task_cancelled(tk)) {
+		if (p->state_changed)
+			send_state(tk, p);
+		else if (!list_empty(&p->replies))
+			send_reply(tk, p);
+		else if (p->sp->closed)
+			break;
+		else
+			signal_wait(tk, &p->changed, NEVER);
+	}
+	while (!list_empty(&p->replies))
+		appending_free(append_of(list_take(&p->replies)));
+	smtpin_leave(p);
+}
+
+void append_tell_state(struct spoold *sp)
+{
+	sp->told_bytes_free = sp->usage.free_bytes;
+	LIST_EACH(&sp->smtpins, struct smtpin, link, p) {
+		p->state_changed = true;
+		signal_raise(&p->changed);
+	}
+}
+
+/* --- peers --- */
+
+static struct smtpin *smtpin_of(struct spoold *sp, const struct channel *ch)
+{
+	LIST_EACH(&sp->smtpins, struct smtpin, link, p)
+		if (p->channel == ch)
+			return p;
+	return NULL;
+}
+
+void append_peer(struct spoold *sp, struct channel *ch)
+{
+	struct smtpin *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return;
+	p->sp = sp;
+	p->channel = ch;
+	p->users = 1;
+	p->state_changed = true;
+	list_init(&p->replies);
+	signal_init(&p->changed);
+	locum__smtpin_counters__init(&p->counters);
+	if (task_start(sp->loop, &sp->senders, "to smtpin", sender, p) < 0) {
+		free(p);
+		return;
+	}
+	list_append(&sp->smtpins, &p->link);
+}
+
+void append_peer_gone(struct spoold *sp, struct channel *ch)
+{
+	struct smtpin *p = smtpin_of(sp, ch);
+
+	if (!p)
+		return;
+	p->channel = NULL;
+	signal_raise(&p->changed);
+}
+
+void append_done(struct spoold *sp)
+{
+	sp->closed = true;
+	LIST_EACH(&sp->smtpins, struct smtpin, link, p)
+		signal_raise(&p->changed);
+}
+
+void append_sum(const struct spoold *sp, Locum__StatusRow *row)
+{
+	LIST_EACH(&sp->smtpins, struct smtpin, link, p) {
+		if (!p->channel)
+			continue;
+		row->sessions += p->counters.sessions;
+		row->accepted_total += p->counters.accepted_total;
+		row->refused_total += p->counters.refused_total;
+		row->deferred_total += p->counters.deferred_total;
+	}
+}
+
+/* --- taking a message --- */
+
+static const Locum__PrimaryState states[] = {
+	[HEALTH_UNKNOWN] = LOCUM__PRIMARY_STATE__PRIMARY_UNKNOWN,
+	[HEALTH_UP] = LOCUM__PRIMARY_STATE__PRIMARY_UP,
+	[HEALTH_REFUSING] = LOCUM__PRIMARY_STATE__PRIMARY_REFUSING,
+	[HEALTH_UNREACHABLE] = LOCUM__PRIMARY_STATE__PRIMARY_UNREACHABLE,
+	[HEALTH_NO_ROUTE] = LOCUM__PRIMARY_STATE__PRIMARY_NO_ROUTE,
+};
+
+/* Why it cannot be taken, or NULL. smtpin reads what strangers send: nothing from it is believed. */
+static const char *what_is_wrong(const struct spoold *sp, const Locum__Envelope *e, int fd)
+{
+	uint64_t bytes;
+
+	if (!e || e->id.len != sizeof(msg_id))
+		return "no id";
+	if (e->n_recipients == 0 || e->n_recipients > STORED_RECIPIENTS_MAX)
+		return "number of recipients";
+	if (fd < 0 || sys_memfd_sealed(fd) < 0)
+		return "body not sealed";
+	if (sys_size(fd, &bytes) < 0 || bytes != e->body_bytes)
+		return "body size";
+	if (locum__envelope__get_packed_size(e) > IPC_ENVELOPE_MAX)
+		return "envelope size";
+	for (size_t i = 0; i < e->n_recipients; i++) {
+		const Locum__Recipient *r = e->recipients[i];
+
+		if (r->address.len == 0 || r->address.len > ADDRESS_MAX)
+			return "recipient address";
+		/* Also while a reload passes: a domain given up is refused, not queued for nobody. */
+		if (!conf_domain(sp->conf, str_of(r->domain)))
+			return "domain not configured";
+	}
+	return NULL;
+}
+
+/* What the primary of each recipient was like at this second. */
+static void stamp(struct spoold *sp, Locum__Envelope *e)
+{
+	for (size_t i = 0; i < e->n_recipients; i++) {
+		Locum__Recipient *r = e->recipients[i];
+		const struct sched_domain *d = sched_domain_find(sp->sched, str_of(r->domain));
+
+		r->primary = d ? states[d->destination->health] :
+				 LOCUM__PRIMARY_STATE__PRIMARY_UNKNOWN;
+	}
+}
+
+static Locum__AppendResult result_of(int r)
+{
+	if (r == -ENOSPC || r == -EDQUOT)
+		return LOCUM__APPEND_RESULT__APPEND_NO_SPACE;
+	if (r == -EEXIST)
+		return LOCUM__APPEND_RESULT__APPEND_DUPLICATE;
+	return LOCUM__APPEND_RESULT__APPEND_FAILED;
+}
+
+void append_committed(struct spoold *sp, struct appending *a)
+{
+	message_queue(sp, a->message);
+	answer(a, LOCUM__APPEND_RESULT__APPENDED);
+}
+
+/* Into the batch, or answered at once. */
+static void put(struct task *tk, struct spoold *sp, struct appending *a)
+{
+	int r = spool_append(tk, sp->spool, a->message->id, buf_str(&a->envelope), a->fd,
+			     a->body_bytes);
+
+	sys_close(TAKE_FD(a->fd));
+	if (r < 0) {
+		log_warn("message.not_taken", K_ID("id", a->message->id), K_ERR(r));
+		message_free(sp, a->message);
+		answer(a, result_of(r));
+		return;
+	}
+	list_append(&sp->committing, &a->link);
+	signal_raise(&sp->batch_changed);
+}
+
+static void put_big(struct task *tk, void *arg)
+{
+	struct appending *a = arg;
+
+	put(tk, a->from->sp, a);
+}
+
+static int pack_envelope(const Locum__Envelope *e, struct buf *to)
+{
+	size_t n = locum__envelope__get_packed_size(e);
+	int r;
+
+	buf_init(to, n);
+	r = buf_reserve(to, n);
+	if (r < 0)
+		return r;
+	to->n = locum__envelope__pack(e, (uint8_t *)to->p);
+	return 0;
+}
+
+static int prepare(struct spoold *sp, struct appending *a, Locum__Envelope *e)
+{
+	msg_id id;
+	int r;
+
+	memcpy(id.byte, e->id.data, sizeof(id));
+	stamp(sp, e);
+	r = pack_envelope(e, &a->envelope);
+	if (r < 0)
+		return r;
+	a->body_bytes = e->body_bytes;
+	return message_new(sp, id, e, &a->message);
+}
+
+static void take(struct task *tk, struct spoold *sp, struct appending *a, Locum__Envelope *e)
+{
+	const char *wrong = what_is_wrong(sp, e, a->fd);
+	int r;
+
+	if (wrong) {
+		log_error("message.not_taken", K_Z("wrong", wrong));
+		answer(a, LOCUM__APPEND_RESULT__APPEND_FAILED);
+		return;
+	}
+	if (!sp->accepting) {
+		answer(a, LOCUM__APPEND_RESULT__APPEND_NO_SPACE);
+		return;
+	}
+	r = prepare(sp, a, e);
+	if (r < 0) {
+		log_warn("message.not_taken", K_ERR(r));
+		answer(a, result_of(r));
+		return;
+	}
+	if (a->body_bytes < BIG_BODY_BYTES) {
+		put(tk, sp, a);
+		return;
+	}
+	r = task_start(sp->loop, &sp->senders, "big append", put_big, a);
+	if (r < 0) {
+		message_free(sp, a->message);
+		answer(a, result_of(r));
+	}
+}
+
+void append_message(struct task *tk, struct spoold *sp, struct channel *ch, struct ipc_message *m)
+{
+	struct smtpin *from = smtpin_of(sp, ch);
+	struct appending *a;
+
+	if (!from || sp->closed)
+		return;
+	if (m->packet->body_case == LOCUM__PACKET__BODY_SMTPIN_COUNTERS) {
+		from->counters = *m->packet->smtpin_counters;
+		return;
+	}
+	if (m->packet->body_case != LOCUM__PACKET__BODY_APPEND)
+		return;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return; /* unanswered: smtpin's deadline makes it 451 */
+	a->from = from;
+	from->users++;
+	a->call = m->packet->call;
+	a->fd = ipc_take_fd(m, 0);
+	take(tk, sp, a, m->packet->append->envelope);
+}
