@@ -326,6 +326,9 @@ static int parse_and_run(struct parse *p)
 	/* `locum flush --help` */
 	if (cli->arg_count && strcmp(cli->args[cli->arg_count - 1], "help") == 0)
 		return help_command(cli, c);
+	/* A person reads a screenful, a program everything. */
+	if (cli->json && !(p->seen & OPTION_ROWS))
+		cli->rows_max = 0;
 	r = check_usage(p, c);
 	return r == CLI_OK ? c->run(cli) : r;
 }

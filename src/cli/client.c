@@ -61,11 +61,33 @@ static void *grow(void *array, size_t count, size_t element_bytes)
 	return reallocarray(array, count ? 2 * count : 1, element_bytes);
 }
 
+/* A message of many recipients comes in several rows: its first row gets the recipients of all. */
+static int merge(struct answers *a, Locum__Answer *answer, bool *ret_merged)
+{
+	Locum__MessageRow *first = a->row_count ? a->row[a->row_count - 1]->message : NULL;
+	Locum__MessageRow *more = answer->message;
+	Locum__RecipientRow **all;
+
+	*ret_merged = first && more && str_eq(str_bytes(first->id), str_bytes(more->id));
+	if (!*ret_merged || more->n_recipients == 0)
+		return 0;
+	all = reallocarray(first->recipients, first->n_recipients + more->n_recipients,
+			   sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	memcpy(all + first->n_recipients, more->recipients, more->n_recipients * sizeof(*all));
+	first->recipients = all;
+	first->n_recipients += more->n_recipients;
+	more->n_recipients = 0;
+	return 0;
+}
+
 /* Takes the packet over. */
 static int keep(struct answers *a, struct ipc_message *m)
 {
 	Locum__Packet **packets = grow(a->packet, a->packet_count, sizeof(*packets));
 	Locum__Answer **rows, *answer = m->packet->answer;
+	bool merged;
 
 	if (!packets)
 		return -ENOMEM;
@@ -77,6 +99,10 @@ static int keep(struct answers *a, struct ipc_message *m)
 		a->last = answer;
 		return 0;
 	}
+	if (merge(a, answer, &merged) < 0)
+		return -ENOMEM;
+	if (merged)
+		return 0;
 	rows = grow(a->row, a->row_count, sizeof(*rows));
 	if (!rows)
 		return -ENOMEM;

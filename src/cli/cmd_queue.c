@@ -21,16 +21,14 @@ static size_t count_messages(const struct answers *a)
 	return count;
 }
 
-static int print_json(struct cli *cli, const struct answers *a, uint64_t total)
+static int print_json(struct cli *cli, const struct answers *a)
 {
-	json_t *o = json_object(), *messages = json_array();
+	json_t *messages = json_array();
 
 	for (size_t i = 0; i < a->row_count; i++)
 		if (message_of(a, i))
 			json_array_append_new(messages, js_message(message_of(a, i)));
-	json_object_set_new(o, "count", js_number(total));
-	json_object_set_new(o, "messages", messages);
-	return js_print(cli, o);
+	return js_print(cli, messages);
 }
 
 static void add_recipients(struct table *t, const Locum__MessageRow *m)
@@ -100,7 +98,7 @@ int cmd_queue(struct cli *cli)
 	shown = count_messages(&a);
 	total = MAX(a.last->count, (uint64_t)shown);
 	if (cli->json)
-		return print_json(cli, &a, total);
+		return print_json(cli, &a);
 	if (print_table(cli, &a) < 0)
 		return cli_fail(cli, CLI_NOTHING, "out of memory; show fewer with --rows N");
 	if (total == 0)

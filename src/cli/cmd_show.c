@@ -38,13 +38,13 @@ static bool story_next(const struct answers *a, size_t *at, struct story *ret)
 
 /* --- JSON --- */
 
+/* The message's own members first; of a message that is gone only the events may be left. */
 static json_t *js_story(const struct story *s)
 {
-	json_t *o = json_object(), *events = json_array();
+	json_t *o = s->message ? js_message(s->message) : json_object(), *events = json_array();
 
-	json_object_set_new(o, "message", s->message ? js_message(s->message) : json_null());
-	json_object_set_new(o, "envelope",
-			    s->envelope.len ? js_envelope(s->envelope) : json_null());
+	if (s->envelope.len)
+		json_object_set_new(o, "envelope", js_envelope(s->envelope));
 	for (size_t i = s->from; i < s->to; i++)
 		if (s->a->row[i]->event)
 			json_array_append_new(events, js_event(s->a->row[i]->event));
@@ -214,13 +214,12 @@ int cmd_show(struct cli *cli)
 
 static int print_trace_json(struct cli *cli, const struct answers *a)
 {
-	json_t *o = json_object(), *stories = json_array();
+	json_t *stories = json_array();
 	struct story s;
 
 	for (size_t at = 0; story_next(a, &at, &s);)
 		json_array_append_new(stories, js_story(&s));
-	json_object_set_new(o, "messages", stories);
-	return js_print(cli, o);
+	return js_print(cli, stories);
 }
 
 int cmd_trace(struct cli *cli)

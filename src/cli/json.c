@@ -73,7 +73,7 @@ json_t *js_message(const Locum__MessageRow *m)
 	json_object_set_new(o, "text", js_text(str_of(m->text)));
 	json_object_set_new(o, "arrived", js_time(m->arrived_wall));
 	json_object_set_new(o, "bytes", js_number(m->bytes));
-	json_object_set_new(o, "from", js_bytes(m->reverse_path));
+	json_object_set_new(o, "reverse_path", js_bytes(m->reverse_path));
 	json_object_set_new(o, "client", js_text(str_of(m->client)));
 	for (size_t i = 0; i < m->n_recipients; i++)
 		json_array_append_new(recipients, js_recipient(m->recipients[i]));
@@ -135,7 +135,7 @@ json_t *js_envelope(ProtobufCBinaryData packed)
 		return json_null();
 	o = json_object();
 	json_object_set_new(o, "id", js_id(e->id));
-	json_object_set_new(o, "from", js_bytes(e->reverse_path));
+	json_object_set_new(o, "reverse_path", js_bytes(e->reverse_path));
 	json_object_set_new(o, "recipients", js_envelope_recipients(e));
 	json_object_set_new(o, "client", e->client ? js_client(e->client) : json_null());
 	json_object_set_new(o, "arrived", js_time(e->arrived_wall));

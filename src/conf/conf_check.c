@@ -155,24 +155,18 @@ static int check_trust_anchor(struct conf_reader *r)
 /* --- notes --- */
 
 struct remark {
-	enum conf_section section;
 	const char *option;
-	const char *value; /* NULL: any */
-	const char *text;
+	const char *value;
+	const char *as;
 };
 
 /* What this version accepts and does not act on yet: said only where the operator wrote it. */
 static const struct remark remarks[] = {
-	{ SECTION_DOMAIN, "acceptance", "live",
-	  "is treated as \"queue\": mail is spooled, then delivered" },
-	{ SECTION_DOMAIN, "acceptance", "defer",
-	  "is treated as \"queue\": mail is spooled, then delivered" },
-	{ SECTION_DOMAIN, "recipients", "learn",
-	  "is treated as \"any\": every recipient is accepted" },
-	{ SECTION_DOMAIN, "filter", "standard", "is treated as \"off\": content is not judged" },
-	{ SECTION_DOMAIN, "filter", "auth-only",
-	  "is treated as \"off\": authentication is not judged" },
-	{ SECTION_PROCESSES, "filter", NULL, "has no effect: there is no filter process" },
+	{ "acceptance", "live", "\"queue\": mail is spooled, then delivered" },
+	{ "acceptance", "defer", "\"queue\": mail is spooled, then delivered" },
+	{ "recipients", "learn", "\"any\": every recipient is accepted" },
+	{ "filter", "standard", "\"off\": content is not judged" },
+	{ "filter", "auth-only", "\"off\": authentication is not judged" },
 };
 
 static int note_remark(struct conf_reader *r, const struct remark *m)
@@ -184,8 +178,8 @@ static int note_remark(struct conf_reader *r, const struct remark *m)
 	for (size_t i = 0; i < r->entry_count; i++) {
 		const struct conf_entry *e = &r->entries[i];
 
-		if (e->option->section != m->section || strcmp(e->option->name, m->option) != 0 ||
-		    (m->value && !str_eq(e->value, str_of(m->value))))
+		if (e->option->section != SECTION_DOMAIN ||
+		    strcmp(e->option->name, m->option) != 0 || !str_eq(e->value, str_of(m->value)))
 			continue;
 		first = first ? first : e;
 		count++;
@@ -193,14 +187,20 @@ static int note_remark(struct conf_reader *r, const struct remark *m)
 	if (!first)
 		return 0;
 	b = &r->blocks[first->block];
-	if (m->section != SECTION_DOMAIN)
-		return conf_note(r, "%s { %s } %s in this version", conf_sections[m->section].name,
-				 m->option, m->text);
 	if (count == 1)
-		return conf_note(r, "%s = \"%s\" (%.*s) %s in this version", m->option, m->value,
-				 SHOW(b->title), m->text);
-	return conf_note(r, "%s = \"%s\" (%.*s and %zu more) %s in this version", m->option,
-			 m->value, SHOW(b->title), count - 1, m->text);
+		return conf_note(r, "this version treats %s = \"%s\" (%.*s) as %s", m->option,
+				 m->value, SHOW(b->title), m->as);
+	return conf_note(r, "this version treats %s = \"%s\" (%.*s and %zu more) as %s", m->option,
+			 m->value, SHOW(b->title), count - 1, m->as);
+}
+
+static bool written(const struct conf_reader *r, enum conf_section section, const char *option)
+{
+	for (size_t i = 0; i < r->entry_count; i++)
+		if (r->entries[i].option->section == section &&
+		    strcmp(r->entries[i].option->name, option) == 0)
+			return true;
+	return false;
 }
 
 static int add_notes(struct conf_reader *r)
@@ -218,6 +218,10 @@ static int add_notes(struct conf_reader *r)
 			conf_note(r, "clamd is configured, but nothing is scanned in this version");
 	if (result == 0 && r->console_given)
 		result = conf_note(r, "console is configured, but there is none in this version");
+	if (result == 0 && written(r, SECTION_PROCESSES, "filter"))
+		result = conf_note(r,
+				   "processes { filter } has no effect: this version has no filter "
+				   "process");
 	for (size_t i = 0; i < ELEMENTS(remarks) && result == 0; i++)
 		result = note_remark(r, &remarks[i]);
 	return result;

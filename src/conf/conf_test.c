@@ -21,7 +21,7 @@
 #define DOMAIN(text) BASE "domain \"example.cz\" {\n" text "\n}\n"
 #define LISTEN(text)                                                                               \
 	"hostname = \"mx2.example.net\"\ndomain \"example.cz\" { }\nlisten \"mx\" {\n" text "\n}"  \
-											    "\n"
+	"\n"
 #define L63 "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijk"
 
 /* Tests run in a folder of their own with these files; paths are relative to it on purpose. */
@@ -566,13 +566,13 @@ static const struct value values[] = {
 	{ "equal notes are one",
 	  DOMAIN("acceptance = live") "domain b.c { acceptance = live } domain d.e "
 				      "{acceptance=live}",
-	  "\nacceptance = \"live\" (example.cz and 2 more) is treated as \"queue\"" },
+	  "\nthis version treats acceptance = \"live\" (example.cz and 2 more) as \"queue\"" },
 	{ "recipients any needs no note", DOMAIN("recipients = any"), "!recipients =" },
 	{ "recipients learn is noted", DOMAIN("recipients = learn"),
-	  "\nrecipients = \"learn\" (example.cz)" },
+	  "\nthis version treats recipients = \"learn\" (example.cz)" },
 	{ "filter off needs no note", DOMAIN("filter = off"), "!filter =" },
 	{ "filter auth-only is noted", DOMAIN("filter = auth-only"),
-	  "filter=1\n...\nfilter = \"auth-only\" (example.cz)" },
+	  "filter=1\n...\nthis version treats filter = \"auth-only\" (example.cz)" },
 	{ "a recipients file: sorted, lower case, once each, without those of other domains",
 	  DOMAIN("recipients = \"file:list\"") "domain example.org { recipients = any }",
 	  "recipients=2 hold=30d filter=0 <c#@example.cz> <jan@example.cz> <petra@example.cz> "
