@@ -561,8 +561,8 @@ static const struct value values[] = {
 	{ "hold: longest", DOMAIN("hold = 365d"), "hold=365d" },
 	{ "acceptance queue needs no note", DOMAIN("acceptance = queue"), "!acceptance =" },
 	{ "acceptance defer is noted", DOMAIN("acceptance = defer"),
-	  "acceptance=1 recipients=0 hold=30d filter=0\n...\nacceptance = \"defer\" (example.cz) "
-	  "is treated" },
+	  "acceptance=1 recipients=0 hold=30d filter=0\n...\n"
+	  "this version treats acceptance = \"defer\" (example.cz) as \"queue\"" },
 	{ "equal notes are one",
 	  DOMAIN("acceptance = live") "domain b.c { acceptance = live } domain d.e "
 				      "{acceptance=live}",
