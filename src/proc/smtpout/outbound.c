@@ -203,7 +203,7 @@ void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct ha
 		}
 		conn_free(c);
 	}
-	ret_contact->text = str_of(h->text);
+	ret_contact->text = arena_str(h->arena, str_of(h->text));
 	pool_give(&o->pool, c);
 }
 

@@ -20,6 +20,7 @@ struct outbound_case {
 	Locum__Outcome outcome;
 	const char *dialled;
 	const char *text;
+	const char *starts; /* from where netd was asked to dial, a digit each */
 	bool encrypted;
 	Locum__Attempt no_dial; /* what the dialer says instead of dialling */
 };
@@ -89,12 +90,12 @@ static const struct outbound_case cases[] = {
 	  { { { ">hm" } }, { { ">554 go away" } }, { { "close" } } },
 	  3, 1,
 	  .attempt = LOCUM__ATTEMPT__ATTEMPT_REFUSING, .outcome = UNTRIED,
-	  .dialled = "ABC", .text = "554 go away" },
+	  .dialled = "ABC", .starts = "012", .text = "554 go away" },
 	{ "a refusal is told even where the rest cannot be connected",
 	  { { { ">421 busy" } }, { { NULL } } },
 	  2, 1,
 	  .attempt = LOCUM__ATTEMPT__ATTEMPT_REFUSING, .outcome = UNTRIED,
-	  .dialled = "A", .text = "421 busy" },
+	  .dialled = "A", .starts = "01", .text = "421 busy" },
 	{ "421 to MAIL from every host is a refusal",
 	  { { { HELLO, "<*MAIL", "<*RCPT", "<DATA", ">421 busy" } },
 	    { { HELLO, "<*MAIL", "<*RCPT", "<DATA", ">421 too" } } },
@@ -124,7 +125,8 @@ static const struct outbound_case cases[] = {
 	  { { { HELLO_TLS, "<STARTTLS", ">220 go", "close" }, { HELLO_TLS, MESSAGE } },
 	    { { HELLO, MESSAGE } } },
 	  2, 1, .tls = true,
-	  .attempt = LOCUM__ATTEMPT__ATTEMPT_ANSWERED, .outcome = DELIVERED, .dialled = "AA" },
+	  .attempt = LOCUM__ATTEMPT__ATTEMPT_ANSWERED, .outcome = DELIVERED,
+	  .dialled = "AA", .starts = "00" },
 	{ "and so is every later connection to it",
 	  { { { HELLO_TLS, "<STARTTLS", ">220 go", "close" },
 	      { HELLO_TLS, MESSAGE, "close" },
@@ -143,6 +145,8 @@ struct world {
 	unsigned servers;
 	unsigned times[HOSTS_MAX];
 	char dialled[SERVERS_MAX + 1];
+	char starts[SERVERS_MAX + 1];
+	unsigned dials;
 	uint64_t route;
 };
 
@@ -153,6 +157,7 @@ static void dial_scripts(struct task *tk, struct dialer *d, str domain, uint32_t
 
 	assert_true(str_eq(domain, STR("y.example")));
 	assert_true(route == 0 || route == w->route);
+	w->starts[w->dials++] = (char)('0' + start);
 	*ret = (struct dialled){ .attempt = w->k->no_dial,
 				 .fd = -1,
 				 .text = STR("as the test says"),
@@ -220,6 +225,8 @@ static void check(const struct world *w, const struct contact *contact, Locum__O
 			 (int)outcome, STR_ARG(contact->text));
 	if (k->dialled && strcmp(w->dialled, k->dialled) != 0)
 		fail_msg("%s: dialled %s", k->requirement, w->dialled);
+	if (k->starts && strcmp(w->starts, k->starts) != 0)
+		fail_msg("%s: dialled from %s", k->requirement, w->starts);
 	if (k->text && str_find(contact->text, str_of(k->text)) < 0)
 		fail_msg("%s: %.*s", k->requirement, STR_ARG(contact->text));
 	if (k->encrypted != (contact->tls_version.n > 0))

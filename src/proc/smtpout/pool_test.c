@@ -106,6 +106,7 @@ static void age(struct task *tk, void *arg)
 	assert_int_equal(pool_init(&f->pool, task_loop(tk)), 0);
 	f->pool.idle_time = 50 * NSEC_MS;
 	f->pool.route_time = 100 * NSEC_MS;
+	task_sleep(tk, NSEC_MS); /* the janitor waits by now */
 	pool_note_route(&f->pool, STR("a.example"), STR("mx:25"));
 	pool_give(&f->pool, connect_to(tk, f, STR("mx:25")));
 	task_sleep(tk, 20 * NSEC_MS);
