@@ -92,6 +92,15 @@ int root_enter(const struct sandbox_row *row, const struct sandbox_request *requ
 
 /* --- whom it runs as --- */
 
+/* While the right to do it is still there. Should it be missing, the set stays and means nothing:
+ * no_new_privs keeps anybody from gaining what it holds. */
+static void bounding_set_empty(void)
+{
+	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			return;
+}
+
 int ids_drop(const struct sandbox_request *request, struct missing *m)
 {
 	if (geteuid() != 0) {
@@ -100,6 +109,7 @@ int ids_drop(const struct sandbox_request *request, struct missing *m)
 	}
 	if (request->uid == 0)
 		missing_add(m, "own user (it is to be root)");
+	bounding_set_empty();
 	if (setgroups(0, NULL) < 0 || setresgid(request->gid, request->gid, request->gid) < 0 ||
 	    setresuid(request->uid, request->uid, request->uid) < 0)
 		return -errno;
@@ -112,12 +122,6 @@ int privileges_renounce(void)
 	const struct capabilities none = { 0 };
 	int r;
 
-	/* Without CAP_SETPCAP the bounding set stays, and means nothing: no_new_privs below keeps
-	 * anybody from gaining what it holds. */
-	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-			break;
-	}
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	r = capabilities_set(&none);
 	if (r < 0)

@@ -175,7 +175,7 @@ static void on_message(struct task *tk, struct channel *ch, struct ipc_message *
 		on_reload(tk, c, ch, m->packet->call);
 }
 
-/* A child closes its channel by dying, and then SIGCHLD comes too. One that talks nonsense is made to die. */
+/* A child closes its channel by dying; one that talks nonsense is made to die. */
 static void on_closed(struct channel *ch, int r, void *arg)
 {
 	struct child *c = arg;
@@ -184,10 +184,10 @@ static void on_closed(struct channel *ch, int r, void *arg)
 		return;
 	c->control = NULL;
 	channel_free(ch);
-	if (r == -EPROTO && c->pid > 0) {
+	if (r == -EPROTO)
 		log_error("child.nonsense", K_Z("process", c->title), K_INT("pid", c->pid));
+	if (c->pid > 0)
 		kill(c->pid, SIGKILL);
-	}
 }
 
 /* --- its lives, one after the other --- */

@@ -7,6 +7,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 enum { EXIT_USAGE = 2, EXIT_CONFIG = 3 };
 
@@ -140,6 +141,7 @@ int main(int argc, char **argv)
 	buf_init(&error, 8192);
 	if (!parse_arguments(argc, argv, &sup.config_path, &status))
 		return status;
+	umask(077);
 	log_open("locumd", worker_log_level(), LOG_TEXT);
 	r = read_config(&sup, &error);
 	if (r < 0) {

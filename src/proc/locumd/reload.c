@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "proc/worker.h"
 
 /* libconfuse and OpenSSL want a deep stack. */
 struct reading {
@@ -109,6 +110,7 @@ bool reload(struct task *tk, struct supervisor *sup, struct buf *ret_text)
 	}
 	conf_unref(sup->conf);
 	sup->conf = reading.conf;
+	log_open("locumd", worker_log_level(), sup->conf->log_json ? LOG_JSON : LOG_TEXT);
 	for (size_t i = 0; i < sup->conf->note_count; i++)
 		log_warn("config.note", K("note", sup->conf->notes[i]));
 	log_info("reload.done", K("restart_needed", buf_str(ret_text)));

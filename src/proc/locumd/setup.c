@@ -12,6 +12,11 @@
 #define USER_DEFAULT "locum"
 #define NOBODY 65534
 
+#define CONTROL_NAME "/control.sock"
+/* The shortest name that there is room for is that of the control socket. */
+#define STATE_DIR_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - sizeof(CONTROL_NAME))
+#define PATH_SIZE 256
+
 /* --- the user --- */
 
 int user_find(struct supervisor *sup, struct buf *ret_error)
@@ -71,37 +76,52 @@ static gid_t owner_gid(const struct supervisor *sup, const struct directory *d)
 	return d->owner == OF_LOCUMD ? getegid() : sup->gid;
 }
 
+static int check_owner(const struct supervisor *sup, const struct directory *d, const char *path,
+		       struct buf *ret_error)
+{
+	uid_t owner = owner_uid(sup, d);
+	struct stat st;
+
+	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) {
+		buf_addf(ret_error, "%s is in the way: not a directory", path);
+		return -ENOTDIR;
+	}
+	/* The state directory may have been made by an administrator, as he likes. */
+	if (!*d->name || st.st_uid == owner)
+		return 0;
+	buf_addf(ret_error, "%s belongs to user %u, but must belong to user %u: chown -R %u:%u %s",
+		 path, st.st_uid, owner, owner, owner_gid(sup, d), path);
+	return -EPERM;
+}
+
 static int directory_make(const struct supervisor *sup, const struct directory *d,
 			  struct buf *ret_error)
 {
-	char path[1024];
-	struct stat st;
+	char path[PATH_SIZE];
+	int r;
 
 	snprintf(path, sizeof(path), "%.*s%s%s", STR_ARG(sup->conf->state_dir), *d->name ? "/" : "",
 		 d->name);
-	if (mkdir(path, d->mode) == 0) {
-		/* The mode again: mkdir() has taken the umask off. */
-		if (chmod(path, d->mode) == 0 &&
-		    (!sup->root || chown(path, owner_uid(sup, d), owner_gid(sup, d)) == 0))
-			return 0;
-	} else if (errno == EEXIST) {
-		if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-			if (d->owner != OF_USER || st.st_uid == sup->uid)
-				return 0;
-			buf_addf(ret_error,
-				 "%s belongs to user %u, but would be used by user %u; "
-				 "chown -R %u:%u %s",
-				 path, st.st_uid, sup->uid, sup->uid, sup->gid, path);
-			return -EPERM;
-		}
-		errno = ENOTDIR;
+	if (mkdir(path, d->mode) < 0) {
+		if (errno == EEXIST)
+			return check_owner(sup, d, path, ret_error);
+	} else if (chmod(path, d->mode) == 0 && /* the umask took some of it off */
+		   (!sup->root || chown(path, owner_uid(sup, d), owner_gid(sup, d)) == 0)) {
+		return 0;
 	}
-	buf_addf(ret_error, "cannot make the directory %s: %s", path, strerror(errno));
-	return -errno;
+	r = -errno;
+	buf_addf(ret_error, "cannot make the directory %s: %s", path, strerror(-r));
+	return r;
 }
 
 int directories_make(const struct supervisor *sup, struct buf *ret_error)
 {
+	if (sup->conf->state_dir.n > STATE_DIR_MAX) {
+		buf_addf(ret_error,
+			 "state_dir is too long: a socket in it may have %zu bytes at most",
+			 STATE_DIR_MAX);
+		return -ENAMETOOLONG;
+	}
 	for (size_t i = 0; i < ELEMENTS(directories); i++) {
 		int r = directory_make(sup, &directories[i], ret_error);
 
@@ -116,14 +136,15 @@ int directories_make(const struct supervisor *sup, struct buf *ret_error)
 int lock_take(const struct supervisor *sup, struct buf *ret_error)
 {
 	_cleanup_(closep) int fd = -1;
-	char path[1024], pid[32] = "";
+	char path[PATH_SIZE], pid[32] = "";
 	int r;
 
 	snprintf(path, sizeof(path), "%.*s/locumd.lock", STR_ARG(sup->conf->state_dir));
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0) {
-		buf_addf(ret_error, "cannot open %s: %s", path, strerror(errno));
-		return -errno;
+		r = -errno;
+		buf_addf(ret_error, "cannot open %s: %s", path, strerror(-r));
+		return r;
 	}
 	r = sys_lock(fd);
 	if (r < 0) {
@@ -147,15 +168,10 @@ int control_open(struct supervisor *sup, int *ret_fd, struct buf *ret_error)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	_cleanup_(closep) int fd = -1;
-	int n;
+	int r;
 
-	n = snprintf(a.sun_path, sizeof(a.sun_path), "%.*s/control.sock",
-		     STR_ARG(sup->conf->state_dir));
-	if (n >= (int)sizeof(a.sun_path)) {
-		buf_addf(ret_error, "state_dir is too long for a socket's name (%zu bytes at most)",
-			 sizeof(a.sun_path) - sizeof("/control.sock"));
-		return -ENAMETOOLONG;
-	}
+	snprintf(a.sun_path, sizeof(a.sun_path), "%.*s" CONTROL_NAME,
+		 STR_ARG(sup->conf->state_dir));
 	fd = sys_socket(AF_UNIX, SOCK_SEQPACKET, 0);
 	if (fd < 0)
 		return fd;
@@ -163,8 +179,9 @@ int control_open(struct supervisor *sup, int *ret_fd, struct buf *ret_error)
 	unlink(a.sun_path);
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || chmod(a.sun_path, 0660) < 0 ||
 	    (sup->root && chown(a.sun_path, geteuid(), sup->gid) < 0) || listen(fd, 16) < 0) {
-		buf_addf(ret_error, "cannot open %s: %s", a.sun_path, strerror(errno));
-		return -errno;
+		r = -errno;
+		buf_addf(ret_error, "cannot open %s: %s", a.sun_path, strerror(-r));
+		return r;
 	}
 	str_copy(str_of(a.sun_path), sup->control_path, sizeof(sup->control_path));
 	*ret_fd = TAKE_FD(fd);
