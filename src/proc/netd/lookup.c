@@ -1,0 +1,222 @@
+#include "proc/netd/lookup.h"
+
+#include "base/cleanup.h"
+
+/* Too large for a task's stack. */
+struct lookup {
+	struct resolver *resolver;
+	struct route_plan plan;
+	struct question *v6[ROUTE_HOSTS_MAX], *v4[ROUTE_HOSTS_MAX];
+	struct dns_mx_answer mx;
+	struct dns_addresses answer6, answer4;
+};
+
+static void lookup_freep(struct lookup **l)
+{
+	if (!*l)
+		return;
+	for (size_t i = 0; i < ROUTE_HOSTS_MAX; i++) {
+		question_free((*l)->v6[i]);
+		question_free((*l)->v4[i]);
+	}
+	resolver_unref((*l)->resolver);
+	free(*l);
+}
+
+/* The message of a question, empty (trouble) when it could not be asked or did not answer in time. Only
+ * cancellation is an error. */
+static int await_message(struct task *tk, struct question *q, nsec deadline, str *ret)
+{
+	int r = q ? question_wait(tk, q, deadline) : 0;
+
+	*ret = r == 0 ? question_message(q) : STR_NONE;
+	return r == -ECANCELED ? r : 0;
+}
+
+/* A question that cannot be asked is trouble like any other. */
+static struct question *ask(struct task *tk, struct resolver *r, str name, enum dns_type type)
+{
+	struct question *q = NULL;
+
+	resolver_ask(tk, r, name, type, &q);
+	return q;
+}
+
+static int look_up_mx(struct task *tk, struct lookup *l, str domain)
+{
+	_cleanup_(question_freep) struct question *q = ask(tk, l->resolver, domain, DNS_MX);
+	str message;
+	int r;
+
+	r = await_message(tk, q, task_in(tk, LOOKUP_STEP_WAIT), &message);
+	if (r < 0)
+		return r;
+	dns_read_mx(message, &l->mx);
+	return 0;
+}
+
+static int make_plan(struct task *tk, struct lookup *l, const struct conf_domain *domain)
+{
+	bool asked = false;
+	int r;
+
+	r = route_plan_init(&l->plan, domain->name);
+	for (size_t i = 0; i < domain->primary_count && r == 0; i++) {
+		const struct conf_hop *hop = &domain->primary[i];
+
+		if (!hop->mx) {
+			r = route_plan_host(&l->plan, hop->host, hop->port);
+			continue;
+		}
+		if (!asked)
+			r = look_up_mx(tk, l, domain->name);
+		if (r < 0)
+			return r;
+		asked = true;
+		r = route_plan_mx(&l->plan, &l->mx, hop->port);
+	}
+	/* More than a plan holds: what it holds is plenty. */
+	return r == -E2BIG ? 0 : r;
+}
+
+static int look_up_addresses(struct task *tk, struct lookup *l)
+{
+	nsec deadline = task_in(tk, LOOKUP_STEP_WAIT);
+	str message;
+	int r;
+
+	for (size_t i = 0; i < l->plan.host_count; i++) {
+		struct route_host *h = &l->plan.host[i];
+
+		if (h->literal)
+			continue;
+		l->v6[i] = ask(tk, l->resolver, str_of(h->name), DNS_AAAA);
+		l->v4[i] = ask(tk, l->resolver, str_of(h->name), DNS_A);
+	}
+	for (size_t i = 0; i < l->plan.host_count; i++) {
+		if (l->plan.host[i].literal)
+			continue;
+		r = await_message(tk, l->v6[i], deadline, &message);
+		if (r < 0)
+			return r;
+		dns_read_addresses(message, DNS_AAAA, &l->answer6);
+		r = await_message(tk, l->v4[i], deadline, &message);
+		if (r < 0)
+			return r;
+		dns_read_addresses(message, DNS_A, &l->answer4);
+		route_host_addresses(&l->plan.host[i], &l->answer6, &l->answer4);
+	}
+	return 0;
+}
+
+static int make_route(const struct lookup *l, const struct conf *conf, struct route **ret)
+{
+	_cleanup_(freep) str *names = calloc(conf->alias_count + 1, sizeof(*names));
+	_cleanup_(freep) struct addr *listens = calloc(conf->listen_count + 1, sizeof(*listens));
+	struct route_self self = {
+		.names = names,
+		.name_count = conf->alias_count + 1,
+		.addresses = conf->addresses,
+		.address_count = conf->address_count,
+		.listens = listens,
+		.listen_count = conf->listen_count,
+	};
+
+	if (!names || !listens)
+		return -ENOMEM;
+	names[0] = conf->hostname;
+	for (size_t i = 0; i < conf->alias_count; i++)
+		names[i + 1] = conf->aliases[i];
+	for (size_t i = 0; i < conf->listen_count; i++)
+		listens[i] = conf->listen[i].address;
+	*ret = route_make(&l->plan, &self);
+	return *ret ? 0 : -ENOMEM;
+}
+
+int lookup_route(struct task *tk, struct resolver *resolver, const struct conf *conf,
+		 const struct conf_domain *domain, struct route **ret)
+{
+	_cleanup_(lookup_freep) struct lookup *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	l->resolver = resolver_ref(resolver);
+	r = make_plan(tk, l, domain);
+	if (r < 0)
+		return r;
+	r = look_up_addresses(tk, l);
+	if (r < 0)
+		return r;
+	return make_route(l, conf, ret);
+}
+
+/* --- reverse names --- */
+
+struct reverse {
+	struct resolver *resolver;
+	struct dns_names names;
+	struct dns_addresses addresses;
+	struct question *question[DNS_NAMES_MAX];
+};
+
+static void reverse_freep(struct reverse **v)
+{
+	if (!*v)
+		return;
+	for (size_t i = 0; i < DNS_NAMES_MAX; i++)
+		question_free((*v)->question[i]);
+	resolver_unref((*v)->resolver);
+	free(*v);
+}
+
+static bool holds(const struct dns_addresses *a, const struct addr *address)
+{
+	for (size_t i = 0; i < a->count; i++)
+		if (addr_same_ip(&a->address[i], address))
+			return true;
+	return false;
+}
+
+static int look_up_names(struct task *tk, struct reverse *v, const struct addr *address, nsec deadline)
+{
+	char name[DNS_REVERSE_NAME_SIZE];
+	_cleanup_(question_freep) struct question *q = NULL;
+	str message;
+	int r;
+
+	dns_reverse_name(address, name);
+	q = ask(tk, v->resolver, str_of(name), DNS_PTR);
+	r = await_message(tk, q, deadline, &message);
+	if (r < 0)
+		return r;
+	dns_read_names(message, &v->names);
+	return 0;
+}
+
+void lookup_reverse_name(struct task *tk, struct resolver *resolver, const struct addr *address,
+			 char ret_name[static DNS_NAME_SIZE])
+{
+	_cleanup_(reverse_freep) struct reverse *v = calloc(1, sizeof(*v));
+	enum dns_type type = address->family == AF_INET ? DNS_A : DNS_AAAA;
+	nsec deadline = task_in(tk, LOOKUP_REVERSE_WAIT);
+	str message;
+
+	ret_name[0] = '\0';
+	if (!v)
+		return;
+	v->resolver = resolver_ref(resolver);
+	if (look_up_names(tk, v, address, deadline) < 0)
+		return;
+	for (size_t i = 0; i < v->names.count; i++)
+		v->question[i] = ask(tk, v->resolver, str_of(v->names.name[i]), type);
+	for (size_t i = 0; i < v->names.count; i++) {
+		if (await_message(tk, v->question[i], deadline, &message) < 0)
+			return;
+		dns_read_addresses(message, type, &v->addresses);
+		if (!holds(&v->addresses, address))
+			continue;
+		str_copy(str_of(v->names.name[i]), ret_name, DNS_NAME_SIZE);
+		return;
+	}
+}

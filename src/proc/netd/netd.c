@@ -1,0 +1,289 @@
+#include "proc/netd/netd.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "proc/netd/anchor.h"
+#include "proc/netd/dial.h"
+#include "proc/netd/lookup.h"
+
+#define REPLY_WAIT (10 * NSEC_S)
+#define SHUTDOWN_WAIT (5 * NSEC_S)
+
+/* --- the resolver --- */
+
+static str anchors_for(const struct netd *n, const struct conf *conf)
+{
+	if (conf->dns.trust_anchor.n)
+		return buf_str(&n->anchors);
+	/* Forwarding to named servers, perhaps of a private tree: the root's key may not fit. */
+	return conf->dns.server_count ? STR_NONE : buf_str(&n->system_anchors);
+}
+
+static int start_resolver(struct task *tk, struct netd *n, struct conf *conf)
+{
+	struct resolver_options options = {
+		.servers = conf->dns.servers,
+		.server_count = conf->dns.server_count,
+		.anchors = anchors_for(n, conf),
+	};
+	struct resolver *r = NULL;
+	int error;
+
+	error = resolver_new(tk, &options, &r);
+	if (error < 0) {
+		log_error("resolver.failed", K_ERR(error), K("trust_anchor", conf->dns.trust_anchor));
+		return error;
+	}
+	resolver_unref(n->resolver);
+	n->resolver = r;
+	conf_unref(n->resolver_conf);
+	n->resolver_conf = conf_ref(conf);
+	log_info("resolver.ready", K_INT("servers", options.server_count),
+		 K_Z("dnssec", options.anchors.n ? "yes" : "no"));
+	return 0;
+}
+
+static int read_anchors(struct netd *n, const struct conf *conf)
+{
+	_cleanup_(freep) char *path = NULL;
+	int r;
+
+	buf_init(&n->anchors, ANCHOR_BYTES_MAX);
+	buf_init(&n->system_anchors, ANCHOR_BYTES_MAX);
+	r = anchor_read(ANCHOR_SYSTEM_PATH, &n->system_anchors);
+	if (r < 0 && r != -ENOENT)
+		log_warn("anchor.unreadable", K_Z("path", ANCHOR_SYSTEM_PATH), K_ERR(r));
+	if (!conf->dns.trust_anchor.n)
+		return 0;
+	path = strndup(conf->dns.trust_anchor.p, conf->dns.trust_anchor.n);
+	r = path ? anchor_read(path, &n->anchors) : -ENOMEM;
+	/* Asked for and not to be had: running without validation would be weaker than what was asked. */
+	if (r < 0)
+		log_error("anchor.unreadable", K("path", conf->dns.trust_anchor), K_ERR(r));
+	return r < 0 ? r : 0;
+}
+
+static int acquire(struct task *tk, struct worker *w, struct sandbox_request *request)
+{
+	struct netd *n = w->arg;
+	int r;
+
+	(void)request; /* nothing stays readable: anchors are kept in memory */
+	n->worker = w;
+	list_init(&n->requests);
+	group_init(&n->tasks, w->loop);
+	r = read_anchors(n, w->conf);
+	if (r < 0)
+		return r;
+	routes_init(&n->routes, w->loop, &w->conf, &n->resolver, &n->tasks);
+	return start_resolver(tk, n, w->conf);
+}
+
+static bool same_servers(const struct conf *a, const struct conf *b)
+{
+	if (a->dns.server_count != b->dns.server_count)
+		return false;
+	for (size_t i = 0; i < a->dns.server_count; i++)
+		if (!addr_same_ip(&a->dns.servers[i], &b->dns.servers[i]) ||
+		    a->dns.servers[i].port != b->dns.servers[i].port)
+			return false;
+	return true;
+}
+
+static void reconfigured(struct task *tk, struct worker *w)
+{
+	struct netd *n = w->arg;
+	const struct conf *old = n->resolver_conf;
+
+	routes_expire(&n->routes);
+	if (!str_eq(old->dns.trust_anchor, w->conf->dns.trust_anchor)) {
+		/* The sandbox is closed: another file can be read by another life only. locumd starts it. */
+		log_info("resolver.restart", K("trust_anchor", w->conf->dns.trust_anchor));
+		exit(EXIT_SUCCESS);
+	}
+	if (!same_servers(old, w->conf))
+		start_resolver(tk, n, w->conf);
+}
+
+/* --- requests: one task each --- */
+
+struct request {
+	struct list link;
+	struct netd *netd;
+	struct channel *channel; /* NULL: the asker has gone */
+	struct task *task;       /* NULL: not started yet */
+	uint64_t call;
+	bool is_dial;
+	char name[DNS_NAME_SIZE]; /* a domain, or an address */
+	uint32_t start;
+	uint64_t route;
+	struct dialled dialled;
+};
+
+static void request_freep(struct request **q)
+{
+	struct netd *n = (*q)->netd;
+
+	list_remove(&(*q)->link);
+	if ((*q)->is_dial)
+		n->dials--;
+	else
+		n->reverses--;
+	free(*q);
+}
+
+static void reply_dialled(struct task *tk, struct request *q)
+{
+	struct dialled *d = &q->dialled;
+	Locum__Dialed answer = LOCUM__DIALED__INIT;
+	IPC_PACKET(packet, DIALED, dialed, &answer);
+
+	if (!q->channel)
+		return;
+	answer.attempt = d->attempt;
+	answer.text = d->text;
+	answer.destination = d->destination;
+	answer.index = d->index;
+	answer.count = d->count;
+	answer.route = d->route;
+	answer.host = d->host;
+	answer.address = d->address;
+	ipc_reply(tk, q->channel, q->call, &packet, d->fd, task_in(tk, REPLY_WAIT));
+}
+
+static void run_dial(struct task *tk, void *arg)
+{
+	_cleanup_(request_freep) struct request *q = arg;
+
+	q->task = tk;
+	dial(tk, &q->netd->routes, str_of(q->name), q->start, q->route, &q->dialled);
+	reply_dialled(tk, q);
+	closep(&q->dialled.fd);
+}
+
+static void run_reverse(struct task *tk, void *arg)
+{
+	_cleanup_(request_freep) struct request *q = arg;
+	Locum__ReverseNamed answer = LOCUM__REVERSE_NAMED__INIT;
+	IPC_PACKET(packet, REVERSE_NAMED, reverse_named, &answer);
+	char name[DNS_NAME_SIZE] = "";
+	struct addr a;
+
+	q->task = tk;
+	if (addr_parse_ip(str_of(q->name), 0, &a) == 0)
+		lookup_reverse_name(tk, q->netd->resolver, &a, name);
+	answer.name = name;
+	if (q->channel)
+		ipc_reply(tk, q->channel, q->call, &packet, -1, task_in(tk, REPLY_WAIT));
+}
+
+/* The counters bound what is under way; at the bound the asker is told at once. */
+static int start_request(struct netd *n, struct channel *ch, const Locum__Packet *p)
+{
+	bool is_dial = p->body_case == LOCUM__PACKET__BODY_DIAL;
+	str name = str_of(is_dial ? p->dial->domain : p->reverse_name->address);
+	struct request *q;
+	int r;
+
+	if (is_dial ? n->dials >= NETD_DIALS_MAX : n->reverses >= NETD_REVERSES_MAX)
+		return -EAGAIN;
+	q = calloc(1, sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	*q = (struct request){ .netd = n, .channel = ch, .call = p->call, .is_dial = is_dial };
+	str_copy(name, q->name, sizeof(q->name));
+	if (is_dial) {
+		q->start = p->dial->start;
+		q->route = p->dial->route;
+		n->dials++;
+	} else {
+		n->reverses++;
+	}
+	list_append(&n->requests, &q->link);
+	r = task_start(n->worker->loop, &n->tasks, is_dial ? "dial" : "reverse",
+		       is_dial ? run_dial : run_reverse, q);
+	if (r < 0)
+		request_freep(&q);
+	return r;
+}
+
+static void refuse(struct task *tk, struct channel *ch, const Locum__Packet *p)
+{
+	Locum__Dialed dialled = LOCUM__DIALED__INIT;
+	Locum__ReverseNamed named = LOCUM__REVERSE_NAMED__INIT;
+	Locum__Packet packet = LOCUM__PACKET__INIT;
+
+	if (p->body_case == LOCUM__PACKET__BODY_DIAL) {
+		dialled.text = (char[]){ "too many dials at once" };
+		packet.body_case = LOCUM__PACKET__BODY_DIALED;
+		packet.dialed = &dialled;
+	} else {
+		packet.body_case = LOCUM__PACKET__BODY_REVERSE_NAMED;
+		packet.reverse_named = &named;
+	}
+	ipc_reply(tk, ch, p->call, &packet, -1, task_in(tk, REPLY_WAIT));
+}
+
+static void message(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)
+{
+	struct worker *w = arg;
+	int r;
+
+	if (m->packet->body_case != LOCUM__PACKET__BODY_DIAL &&
+	    m->packet->body_case != LOCUM__PACKET__BODY_REVERSE_NAME)
+		return;
+	r = start_request(w->arg, ch, m->packet);
+	if (r < 0)
+		refuse(tk, ch, m->packet);
+}
+
+/* --- the rest of the life --- */
+
+static int serve(struct task *tk, struct worker *w)
+{
+	(void)tk;
+	(void)w;
+	return 0;
+}
+
+static void peer(struct task *tk, struct worker *w, struct channel *ch)
+{
+	(void)tk;
+	(void)w;
+	(void)ch;
+}
+
+static void peer_gone(struct worker *w, struct channel *ch)
+{
+	struct netd *n = w->arg;
+
+	LIST_EACH (&n->requests, struct request, link, q) {
+		if (q->channel != ch)
+			continue;
+		q->channel = NULL;
+		if (q->task)
+			task_cancel(q->task);
+	}
+}
+
+static void finish(struct task *tk, struct worker *w)
+{
+	struct netd *n = w->arg;
+
+	/* Who dials is ending too: what cannot be connected soon will not be used. */
+	if (group_wait(tk, &n->tasks, task_in(tk, SHUTDOWN_WAIT)) < 0) {
+		group_cancel(&n->tasks);
+		group_wait(tk, &n->tasks, task_in(tk, SHUTDOWN_WAIT));
+	}
+}
+
+const struct worker_hooks netd_hooks = {
+	.self = LOCUM__PROCESS__NETD,
+	.acquire = acquire,
+	.serve = serve,
+	.reconfigured = reconfigured,
+	.peer = peer,
+	.peer_gone = peer_gone,
+	.message = message,
+	.shutdown = finish,
+};

@@ -1,0 +1,25 @@
+/*
+ * netd: the process that may use the network. It resolves and connects for the others, to what the configuration
+ * names, and passes the connected socket on. Everything here runs in its one thread; each request is a task.
+ */
+#pragma once
+
+#include "proc/netd/routes.h"
+#include "proc/worker.h"
+
+#define NETD_DIALS_MAX 4096   /* under way */
+#define NETD_REVERSES_MAX 256 /* under way; more get no name */
+
+struct netd {
+	struct worker *worker;
+	struct resolver *resolver;
+	struct conf *resolver_conf; /* what it was made from */
+	struct buf anchors;         /* of resolver_conf's trust_anchor */
+	struct buf system_anchors;  /* of the system, where it has some */
+	struct routes routes;
+	struct group tasks;
+	struct list requests;
+	unsigned dials, reverses;
+};
+
+extern const struct worker_hooks netd_hooks;
