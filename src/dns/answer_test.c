@@ -56,7 +56,8 @@ static void start(struct writer *w, unsigned rcode, const char *name, enum dns_t
 	put16(w, 1);
 }
 
-static void put_head(struct writer *w, const char *owner, unsigned type, unsigned ttl, size_t length)
+static void put_head(struct writer *w, const char *owner, unsigned type, unsigned ttl,
+		     size_t length)
 {
 	put_name(w, owner);
 	put16(w, type);
@@ -74,7 +75,8 @@ static size_t name_length(const char *name)
 	return strcmp(name, ".") == 0 ? 1 : strlen(name) + 2;
 }
 
-static void put_alias(struct writer *w, const char *owner, unsigned type, unsigned ttl, const char *name)
+static void put_alias(struct writer *w, const char *owner, unsigned type, unsigned ttl,
+		      const char *name)
 {
 	put_head(w, owner, type, ttl, name_length(name));
 	put_name(w, name);
@@ -326,7 +328,14 @@ static void test_hostile_names(void **state)
 		{ "half a pointer", { "\xc0", 1 }, 0, -EBADMSG, NULL, 0 },
 		{ "a label past the end", { "\5ab", 3 }, 0, -EBADMSG, NULL, 0 },
 		{ "no end", { "\1a", 2 }, 0, -EBADMSG, NULL, 0 },
-		{ "a label type of the past", { "\x41" "a\0", 3 }, 0, -EBADMSG, NULL, 0 },
+		{ "a label type of the past",
+		  { "\x41"
+		    "a\0",
+		    3 },
+		  0,
+		  -EBADMSG,
+		  NULL,
+		  0 },
 		{ "an offset past the end", { "\0", 1 }, 9, -EBADMSG, NULL, 0 },
 		{ "a dot in a label", { "\3a.b\1c\0", 7 }, 0, -EINVAL, "", 7 },
 		{ "a NUL in a label", { "\2a\0\0", 4 }, 0, -EINVAL, "", 4 },
@@ -373,12 +382,23 @@ static void test_host_names(void **state)
 		const char *name;
 		bool is_host;
 	} cases[] = {
-		{ "mail.example.cz", true }, { "mail", true },	       { "xn--hkyrky-ptac70bc.cz", true },
-		{ "a_b.cz", true },	     { "1.cz", true },	       { "", false },
-		{ ".", false },		     { "mail.", false },       { "a..b", false },
-		{ ".a", false },	     { "a b", false },	       { "a\nb", false },
-		{ "(x).cz", false },	     { "192.0.2.1", false },   { "a/b.cz", false },
-		{ "\xc3\xa9.cz", false },    { "2001:db8::1", false },
+		{ "mail.example.cz", true },
+		{ "mail", true },
+		{ "xn--hkyrky-ptac70bc.cz", true },
+		{ "a_b.cz", true },
+		{ "1.cz", true },
+		{ "", false },
+		{ ".", false },
+		{ "mail.", false },
+		{ "a..b", false },
+		{ ".a", false },
+		{ "a b", false },
+		{ "a\nb", false },
+		{ "(x).cz", false },
+		{ "192.0.2.1", false },
+		{ "a/b.cz", false },
+		{ "\xc3\xa9.cz", false },
+		{ "2001:db8::1", false },
 	};
 
 	(void)state;

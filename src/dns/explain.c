@@ -28,16 +28,19 @@ static void explain_best_is_us(const struct route *r, str domain, char *text, si
 	const char *how = r->us_by_address ? "us, by its address" : "us";
 
 	if (!r->mx)
-		snprintf(text, size, "primary %s of %.*s is this host itself: nowhere to deliver to",
+		snprintf(text, size,
+			 "primary %s of %.*s is this host itself: nowhere to deliver to",
 			 r->subject, STR_ARG(domain));
 	else if (r->implicit)
 		snprintf(text, size,
-			 "%.*s has no MX records and its own address is ours: nothing better to deliver to",
+			 "%.*s has no MX records and its own address is ours: nothing better to "
+			 "deliver to",
 			 STR_ARG(domain));
 	else
-		snprintf(text, size,
-			 "MX records of %.*s name %s (%s) as the best: nothing better to deliver to",
-			 STR_ARG(domain), r->subject, how);
+		snprintf(
+			text, size,
+			"MX records of %.*s name %s (%s) as the best: nothing better to deliver to",
+			STR_ARG(domain), r->subject, how);
 }
 
 void route_explain(const struct route *r, str domain, char *ret_text, size_t size)
@@ -46,15 +49,16 @@ void route_explain(const struct route *r, str domain, char *ret_text, size_t siz
 	switch (r->reason) {
 	case ROUTE_OK:
 		snprintf(ret_text, size, "%.*s: %s%s", STR_ARG(domain), r->key,
-			 r->mx && !r->implicit && !r->we_are_listed ?
-				 " (no MX record names us)" : "");
+			 r->mx && !r->implicit && !r->we_are_listed ? " (no MX record names us)"
+								    : "");
 		return;
 	case ROUTE_BEST_IS_US:
 		explain_best_is_us(r, domain, ret_text, size);
 		return;
 	case ROUTE_NOTHING_BETTER:
 		snprintf(ret_text, size,
-			 "none of the MX hosts of %.*s that are better than %s (us) has a usable address",
+			 "none of the MX hosts of %.*s that are better than %s (us) has a usable "
+			 "address",
 			 STR_ARG(domain), r->subject);
 		return;
 	case ROUTE_NULL_MX:
@@ -76,7 +80,8 @@ void route_explain(const struct route *r, str domain, char *ret_text, size_t siz
 				 r->subject, STR_ARG(domain));
 		return;
 	case ROUTE_TROUBLE:
-		snprintf(ret_text, size, "DNS gives no answer about %s%.*s (time-out, SERVFAIL or bogus)",
+		snprintf(ret_text, size,
+			 "DNS gives no answer about %s%.*s (time-out, SERVFAIL or bogus)",
 			 r->subject[0] ? r->subject : "the MX records of ",
 			 r->subject[0] ? 0 : (int)domain.n, domain.p);
 		return;

@@ -70,14 +70,15 @@ static bool listens_at_port(const struct route_self *self, uint16_t port)
 
 /* MX records have no ports: at port 25 an address alone is an identity (our own listener may hide
  * behind NAT on another port). Where the operator named another port, it has to be ours as well. */
-static bool mx_is_us(const struct route_self *self, const struct route_host *h, bool *ret_by_address)
+static bool mx_is_us(const struct route_self *self, const struct route_host *h,
+		     bool *ret_by_address)
 {
 	*ret_by_address = false;
 	if (name_is_ours(self, str_of(h->name)))
 		return true;
 	for (size_t i = 0; i < h->address_count; i++) {
-		if (h->port == PORT_SMTP ? address_is_ours(self, &h->address[i]) :
-					   is_our_listener(self, &h->address[i])) {
+		if (h->port == PORT_SMTP ? address_is_ours(self, &h->address[i])
+					 : is_our_listener(self, &h->address[i])) {
 			*ret_by_address = true;
 			return true;
 		}
@@ -168,8 +169,8 @@ static const struct route_host *host_at(const struct hosts *hosts, size_t i)
 }
 
 /* How many of the hosts, best first, are of better preference than ourselves (RFC 5321 §5.1). */
-static size_t count_better(const struct hosts *hosts, const struct route_self *self, struct route *r,
-			   struct verdict *v)
+static size_t count_better(const struct hosts *hosts, const struct route_self *self,
+			   struct route *r, struct verdict *v)
 {
 	const struct route_host *limit = NULL;
 	bool by_address;
@@ -253,7 +254,8 @@ static void use_explicit(const struct route_host *h, const struct route_self *se
 		verdict_set(v, ROUTE_BEST_IS_US, str_of(h->name));
 		return;
 	}
-	verdict_set(v, h->status == DNS_TROUBLE ? ROUTE_TROUBLE : ROUTE_NO_ADDRESS, str_of(h->name));
+	verdict_set(v, h->status == DNS_TROUBLE ? ROUTE_TROUBLE : ROUTE_NO_ADDRESS,
+		    str_of(h->name));
 	if (h->status == DNS_TROUBLE || h->address_count)
 		add_hop(r, h, (*rank)++);
 	if (r->address_count > from)
@@ -385,7 +387,8 @@ static uint64_t next_random(uint64_t *state)
 	return z ^ (z >> 31);
 }
 
-size_t route_order(const struct route *r, uint64_t seed, struct route_try ret[static ROUTE_ADDRESSES_MAX])
+size_t route_order(const struct route *r, uint64_t seed,
+		   struct route_try ret[static ROUTE_ADDRESSES_MAX])
 {
 	uint8_t hops[ROUTE_HOSTS_MAX];
 	size_t count = 0;
@@ -405,8 +408,8 @@ size_t route_order(const struct route *r, uint64_t seed, struct route_try ret[st
 		const struct route_hop *hop = &r->hop[hops[i]];
 
 		for (unsigned a = 0; a < hop->address_count; a++)
-			ret[count++] = (struct route_try){ hops[i],
-							   (uint8_t)(hop->address_from + a) };
+			ret[count++] =
+				(struct route_try){ hops[i], (uint8_t)(hop->address_from + a) };
 	}
 	return count;
 }

@@ -72,18 +72,19 @@ struct route_self {
 	size_t name_count;
 	const struct addr *addresses; /* ports mean nothing */
 	size_t address_count;
-	const struct addr *listens; /* address and port; an unspecified address is every one of ours */
+	const struct addr
+		*listens; /* address and port; an unspecified address is every one of ours */
 	size_t listen_count;
 };
 
 enum route_reason {
 	ROUTE_OK,
-	ROUTE_BEST_IS_US,      /* we hold the best preference, or we are the only explicit host */
-	ROUTE_NOTHING_BETTER,  /* better hosts are named, but none of them has an address */
-	ROUTE_NULL_MX,         /* the domain says that it takes no mail */
-	ROUTE_NO_DOMAIN,       /* NXDOMAIN */
-	ROUTE_NO_ADDRESS,      /* none of the hosts has a usable address */
-	ROUTE_TROUBLE,         /* DNS did not say: ask again */
+	ROUTE_BEST_IS_US,     /* we hold the best preference, or we are the only explicit host */
+	ROUTE_NOTHING_BETTER, /* better hosts are named, but none of them has an address */
+	ROUTE_NULL_MX,        /* the domain says that it takes no mail */
+	ROUTE_NO_DOMAIN,      /* NXDOMAIN */
+	ROUTE_NO_ADDRESS,     /* none of the hosts has a usable address */
+	ROUTE_TROUBLE,        /* DNS did not say: ask again */
 };
 
 struct route_hop {
@@ -122,7 +123,8 @@ void route_free(struct route *r);
 void route_freep(struct route **r);
 /* Every address in the order to try: equal ranks shuffled by the seed, all addresses of a host before the
  * next host's. Returns their number. The same route and seed give the same order. */
-size_t route_order(const struct route *r, uint64_t seed, struct route_try ret[static ROUTE_ADDRESSES_MAX]);
+size_t route_order(const struct route *r, uint64_t seed,
+		   struct route_try ret[static ROUTE_ADDRESSES_MAX]);
 /* The same reason, hosts and addresses? */
 bool route_same(const struct route *a, const struct route *b);
 

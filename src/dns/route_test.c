@@ -12,12 +12,12 @@
  * "4:servfail" and "6:servfail" for one. */
 struct route_case {
 	const char *requirement;
-	const char *primary; /* NULL: "mx" */
-	const char *mx;      /* "10 mail.a, 20 us.b", or a status */
-	const char *hosts;   /* "mail.a 192.0.2.1 2001:db8::1; us.b servfail" */
-	const char *names;   /* NULL: "us.b us-old.b" */
+	const char *primary;   /* NULL: "mx" */
+	const char *mx;        /* "10 mail.a, 20 us.b", or a status */
+	const char *hosts;     /* "mail.a 192.0.2.1 2001:db8::1; us.b servfail" */
+	const char *names;     /* NULL: "us.b us-old.b" */
 	const char *addresses; /* NULL: "203.0.113.2 2001:db8:f::2" */
-	const char *listens; /* NULL: "[::]:25" */
+	const char *listens;   /* NULL: "[::]:25" */
 	enum route_reason reason;
 	const char *key;
 	const char *tries; /* NULL: not looked at */
@@ -38,35 +38,40 @@ static const struct route_case cases[] = {
 	  .hosts = "mail.a 192.0.2.1", .key = "mail.a:25", .tries = "192.0.2.1:25" },
 	{ "preference 65535 is a preference", .mx = "65535 us.b, 65534 mail.a",
 	  .hosts = "mail.a 192.0.2.1", .key = "mail.a:25", .tries = "192.0.2.1:25" },
-	{ "of two backups the better one does not use the worse", .mx = "10 mail.a, 20 us.b, 30 other.b",
-	  .hosts = "mail.a 192.0.2.1; other.b 192.0.2.3", .key = "mail.a:25", .tries = "192.0.2.1:25" },
+	{ "of two backups the better one does not use the worse",
+	  .mx = "10 mail.a, 20 us.b, 30 other.b", .hosts = "mail.a 192.0.2.1; other.b 192.0.2.3",
+	  .key = "mail.a:25", .tries = "192.0.2.1:25" },
 	{ "of two backups the worse one uses the better after the primary",
 	  .mx = "10 mail.a, 20 other.b, 30 us.b", .hosts = "mail.a 192.0.2.1; other.b 192.0.2.3",
 	  .key = "mail.a:25,other.b:25", .tries = "192.0.2.1:25 192.0.2.3:25" },
 	{ "another host of our own preference is dropped", .mx = "10 mail.a, 20 other.b, 20 us.b",
-	  .hosts = "mail.a 192.0.2.1; other.b 192.0.2.3", .key = "mail.a:25", .tries = "192.0.2.1:25" },
+	  .hosts = "mail.a 192.0.2.1; other.b 192.0.2.3", .key = "mail.a:25",
+	  .tries = "192.0.2.1:25" },
 	{ "the key of equal preferences is sorted by name", .mx = "10 z.a, 10 a.a, 20 us.b",
 	  .hosts = "z.a 192.0.2.1; a.a 192.0.2.2", .key = "a.a:25,z.a:25" },
-	{ "names are compared without case", .mx = "10 MAIL.A, 20 US.B", .hosts = "mail.a 192.0.2.1",
-	  .key = "mail.a:25", .tries = "192.0.2.1:25" },
+	{ "names are compared without case", .mx = "10 MAIL.A, 20 US.B",
+	  .hosts = "mail.a 192.0.2.1", .key = "mail.a:25", .tries = "192.0.2.1:25" },
 
 	/* --- who is us --- */
 	{ "a final dot in our name changes nothing", .mx = "10 mail.a, 20 us.b, 30 other.b",
 	  .names = "US.b.", .hosts = "mail.a 192.0.2.1; other.b 192.0.2.3", .key = "mail.a:25" },
 	{ "we are recognised by an alias", .mx = "10 mail.a, 20 us-old.b, 30 other.b",
 	  .hosts = "mail.a 192.0.2.1; other.b 192.0.2.3", .key = "mail.a:25" },
-	{ "a renamed host is recognised by its address", .mx = "10 mail.a, 20 renamed.b, 30 other.b",
-	  .hosts = "mail.a 192.0.2.1; renamed.b 203.0.113.2; other.b 192.0.2.3", .key = "mail.a:25" },
+	{ "a renamed host is recognised by its address",
+	  .mx = "10 mail.a, 20 renamed.b, 30 other.b",
+	  .hosts = "mail.a 192.0.2.1; renamed.b 203.0.113.2; other.b 192.0.2.3",
+	  .key = "mail.a:25" },
 	{ "a renamed host is recognised by its IPv6 address",
 	  .mx = "10 mail.a, 20 renamed.b, 30 other.b",
 	  .hosts = "mail.a 192.0.2.1; renamed.b 192.0.2.9 2001:db8:f::2; other.b 192.0.2.3",
 	  .key = "mail.a:25" },
 	{ "behind NAT we are recognised by name", .mx = "10 mail.a, 20 us.b, 30 other.b",
-	  .addresses = "10.0.0.2", .hosts = "mail.a 192.0.2.1; us.b 198.51.100.7; other.b 192.0.2.3",
-	  .key = "mail.a:25" },
+	  .addresses = "10.0.0.2",
+	  .hosts = "mail.a 192.0.2.1; us.b 198.51.100.7; other.b 192.0.2.3", .key = "mail.a:25" },
 	{ "behind NAT we are recognised by the configured address",
 	  .mx = "10 mail.a, 20 renamed.b, 30 other.b", .addresses = "10.0.0.2 198.51.100.7",
-	  .hosts = "mail.a 192.0.2.1; renamed.b 198.51.100.7; other.b 192.0.2.3", .key = "mail.a:25" },
+	  .hosts = "mail.a 192.0.2.1; renamed.b 198.51.100.7; other.b 192.0.2.3",
+	  .key = "mail.a:25" },
 	{ "our best preference counts when we are listed twice",
 	  .mx = "10 mail.a, 20 us.b, 30 other.b, 40 us-old.b",
 	  .hosts = "mail.a 192.0.2.1; other.b 192.0.2.3", .key = "mail.a:25" },
@@ -74,23 +79,25 @@ static const struct route_case cases[] = {
 	  .hosts = "mail.a 192.0.2.1; us.b servfail", .key = "mail.a:25" },
 	{ "the address of a listener is ours", .mx = "10 mail.a, 20 renamed.b, 30 other.b",
 	  .addresses = "", .listens = "192.0.2.77:25",
-	  .hosts = "mail.a 192.0.2.1; renamed.b 192.0.2.77; other.b 192.0.2.3", .key = "mail.a:25" },
+	  .hosts = "mail.a 192.0.2.1; renamed.b 192.0.2.77; other.b 192.0.2.3",
+	  .key = "mail.a:25" },
 	{ "at port 25 our address is us, wherever we listen behind it",
 	  .mx = "10 mail.a, 20 renamed.b, 30 other.b", .listens = "[::]:2525",
-	  .hosts = "mail.a 192.0.2.1; renamed.b 203.0.113.2; other.b 192.0.2.3", .key = "mail.a:25" },
+	  .hosts = "mail.a 192.0.2.1; renamed.b 203.0.113.2; other.b 192.0.2.3",
+	  .key = "mail.a:25" },
 
 	/* --- DNS that is wrong --- */
-	{ "we are the best MX: nothing better", .mx = "10 us.b, 20 mail.a", .hosts = "mail.a 192.0.2.1",
-	  .reason = ROUTE_BEST_IS_US, .key = "" },
+	{ "we are the best MX: nothing better", .mx = "10 us.b, 20 mail.a",
+	  .hosts = "mail.a 192.0.2.1", .reason = ROUTE_BEST_IS_US, .key = "" },
 	{ "we are the only MX: nothing better", .mx = "10 us.b", .hosts = "us.b 203.0.113.2",
 	  .reason = ROUTE_BEST_IS_US, .key = "" },
 	{ "we share the best preference: nothing better", .mx = "10 us.b, 10 mail.a",
 	  .hosts = "mail.a 192.0.2.1", .reason = ROUTE_BEST_IS_US, .key = "" },
 	{ "the best MX has our address: nothing better", .mx = "10 mail.a, 20 other.b",
 	  .hosts = "mail.a 203.0.113.2; other.b 192.0.2.3", .reason = ROUTE_BEST_IS_US, .key = "" },
-	{ "lying DNS: we are not listed, all MX are used and it is said", .mx = "10 mail.a, 20 other.b",
-	  .hosts = "mail.a 192.0.2.1; other.b 192.0.2.3", .key = "mail.a:25,other.b:25",
-	  .tries = "192.0.2.1:25 192.0.2.3:25", .unlisted = true },
+	{ "lying DNS: we are not listed, all MX are used and it is said",
+	  .mx = "10 mail.a, 20 other.b", .hosts = "mail.a 192.0.2.1; other.b 192.0.2.3",
+	  .key = "mail.a:25,other.b:25", .tries = "192.0.2.1:25 192.0.2.3:25", .unlisted = true },
 	{ "better hosts without addresses: nothing better", .mx = "10 mail.a, 20 us.b",
 	  .hosts = "mail.a nodata", .reason = ROUTE_NOTHING_BETTER, .key = "" },
 	{ "MX hosts without addresses, none of them us: no address", .mx = "10 mail.a",
@@ -108,8 +115,8 @@ static const struct route_case cases[] = {
 	  .tries = "192.0.2.1:25" },
 
 	/* --- RFC 7505 --- */
-	{ "a null MX means no mail", .mx = "0 .", .hosts = "dom.a 192.0.2.1", .reason = ROUTE_NULL_MX,
-	  .key = "", .unlisted = true },
+	{ "a null MX means no mail", .mx = "0 .", .hosts = "dom.a 192.0.2.1",
+	  .reason = ROUTE_NULL_MX, .key = "", .unlisted = true },
 	{ "a null MX of any preference means no mail", .mx = "10 .", .hosts = "",
 	  .reason = ROUTE_NULL_MX, .key = "", .unlisted = true },
 	{ "a null MX among others is ignored", .mx = "0 ., 10 mail.a, 20 us.b",
@@ -120,8 +127,9 @@ static const struct route_case cases[] = {
 	/* --- no MX records --- */
 	{ "no MX records: the domain's own address", .mx = "nodata", .hosts = "dom.a 192.0.2.1",
 	  .key = "dom.a:25", .tries = "192.0.2.1:25", .unlisted = true },
-	{ "no MX records: the domain's own IPv6 address", .mx = "nodata", .hosts = "dom.a 2001:db8::1",
-	  .key = "dom.a:25", .tries = "[2001:db8::1]:25", .unlisted = true },
+	{ "no MX records: the domain's own IPv6 address", .mx = "nodata",
+	  .hosts = "dom.a 2001:db8::1", .key = "dom.a:25", .tries = "[2001:db8::1]:25",
+	  .unlisted = true },
 	{ "no MX records and the domain's address is ours: we are the best", .mx = "nodata",
 	  .hosts = "dom.a 203.0.113.2", .reason = ROUTE_BEST_IS_US, .key = "" },
 	{ "no MX records and the domain's name is ours: we are the best", .mx = "nodata",
@@ -136,26 +144,29 @@ static const struct route_case cases[] = {
 	/* --- trouble is not absence --- */
 	{ "trouble with the MX question", .mx = "servfail", .hosts = "dom.a 192.0.2.1",
 	  .reason = ROUTE_TROUBLE, .key = "", .unlisted = true, .partial = true },
-	{ "trouble with the only better host", .mx = "10 mail.a, 20 us.b", .hosts = "mail.a servfail",
-	  .reason = ROUTE_TROUBLE, .key = "mail.a:25", .partial = true },
+	{ "trouble with the only better host", .mx = "10 mail.a, 20 us.b",
+	  .hosts = "mail.a servfail", .reason = ROUTE_TROUBLE, .key = "mail.a:25",
+	  .partial = true },
 	{ "trouble with one better host leaves the other", .mx = "5 m1.a, 10 m2.a, 20 us.b",
 	  .hosts = "m1.a servfail; m2.a 192.0.2.2", .key = "m1.a:25,m2.a:25",
 	  .tries = "192.0.2.2:25", .partial = true },
 	{ "trouble with a worse host than us means nothing", .mx = "10 mail.a, 20 us.b, 30 other.b",
-	  .hosts = "mail.a 192.0.2.1; other.b servfail", .key = "mail.a:25", .tries = "192.0.2.1:25" },
-	{ "trouble with one host and absence of the other is trouble", .mx = "5 m1.a, 10 m2.a, 20 us.b",
-	  .hosts = "m1.a nodata; m2.a servfail", .reason = ROUTE_TROUBLE, .key = "m2.a:25",
-	  .partial = true },
+	  .hosts = "mail.a 192.0.2.1; other.b servfail", .key = "mail.a:25",
+	  .tries = "192.0.2.1:25" },
+	{ "trouble with one host and absence of the other is trouble",
+	  .mx = "5 m1.a, 10 m2.a, 20 us.b", .hosts = "m1.a nodata; m2.a servfail",
+	  .reason = ROUTE_TROUBLE, .key = "m2.a:25", .partial = true },
 	{ "trouble with AAAA leaves A", .mx = "10 mail.a, 20 us.b",
 	  .hosts = "mail.a 192.0.2.1 6:servfail", .key = "mail.a:25", .tries = "192.0.2.1:25",
 	  .partial = true },
 	{ "trouble with A leaves AAAA", .mx = "10 mail.a, 20 us.b",
-	  .hosts = "mail.a 2001:db8::1 4:servfail", .key = "mail.a:25",
-	  .tries = "[2001:db8::1]:25", .partial = true },
+	  .hosts = "mail.a 2001:db8::1 4:servfail", .key = "mail.a:25", .tries = "[2001:db8::1]:25",
+	  .partial = true },
 	{ "no AAAA and trouble with A is trouble", .mx = "10 mail.a, 20 us.b",
 	  .hosts = "mail.a 4:servfail 6:nodata", .reason = ROUTE_TROUBLE, .key = "mail.a:25",
 	  .partial = true },
-	{ "what may be us is treated as us: worse hosts wait", .mx = "10 mail.a, 20 renamed.b, 30 other.b",
+	{ "what may be us is treated as us: worse hosts wait",
+	  .mx = "10 mail.a, 20 renamed.b, 30 other.b",
 	  .hosts = "mail.a 192.0.2.1; renamed.b servfail; other.b 192.0.2.3", .key = "mail.a:25",
 	  .tries = "192.0.2.1:25", .unlisted = true, .partial = true },
 	{ "what may be us is the best: wait", .mx = "10 renamed.b, 30 other.b",
@@ -163,10 +174,11 @@ static const struct route_case cases[] = {
 	  .unlisted = true, .partial = true },
 
 	/* --- addresses --- */
-	{ "IPv6 only", .mx = "10 mail.a, 20 us.b", .hosts = "mail.a 2001:db8::1", .key = "mail.a:25",
-	  .tries = "[2001:db8::1]:25" },
+	{ "IPv6 only", .mx = "10 mail.a, 20 us.b", .hosts = "mail.a 2001:db8::1",
+	  .key = "mail.a:25", .tries = "[2001:db8::1]:25" },
 	{ "families alternate, IPv6 first", .mx = "10 mail.a, 20 us.b",
-	  .hosts = "mail.a 192.0.2.1 192.0.2.2 192.0.2.3 2001:db8::1 2001:db8::2", .key = "mail.a:25",
+	  .hosts = "mail.a 192.0.2.1 192.0.2.2 192.0.2.3 2001:db8::1 2001:db8::2",
+	  .key = "mail.a:25",
 	  .tries = "[2001:db8::1]:25 192.0.2.1:25 [2001:db8::2]:25 192.0.2.2:25 192.0.2.3:25" },
 	{ "all addresses of a host come before the next host", .mx = "5 m1.a, 10 m2.a, 20 us.b",
 	  .hosts = "m1.a 192.0.2.1 192.0.2.2; m2.a 2001:db8::1", .key = "m1.a:25,m2.a:25",
@@ -180,7 +192,8 @@ static const struct route_case cases[] = {
 	{ "an IPv4-mapped address is IPv4", .mx = "10 mail.a, 20 us.b",
 	  .hosts = "mail.a ::ffff:192.0.2.1", .key = "mail.a:25", .tries = "192.0.2.1:25" },
 	{ "an IPv4-mapped address of ours is ours", .mx = "10 mail.a, 20 x.b, 30 other.b",
-	  .hosts = "mail.a 192.0.2.1; x.b ::ffff:203.0.113.2; other.b 192.0.2.3", .key = "mail.a:25" },
+	  .hosts = "mail.a 192.0.2.1; x.b ::ffff:203.0.113.2; other.b 192.0.2.3",
+	  .key = "mail.a:25" },
 	{ "a repeated address is tried once", .mx = "10 mail.a, 20 us.b",
 	  .hosts = "mail.a 192.0.2.1 192.0.2.1", .key = "mail.a:25", .tries = "192.0.2.1:25" },
 
@@ -193,9 +206,9 @@ static const struct route_case cases[] = {
 	{ "an explicit host at our address on another port is used", .primary = "127.0.0.1:2526",
 	  .hosts = "", .addresses = "127.0.0.1", .listens = "127.0.0.1:2525",
 	  .key = "127.0.0.1:2526", .tries = "127.0.0.1:2526" },
-	{ "an explicit host that is our own listener is dropped", .primary = "127.0.0.1:2525, m1.a:25",
-	  .hosts = "m1.a 192.0.2.1", .listens = "127.0.0.1:2525", .key = "m1.a:25",
-	  .tries = "192.0.2.1:25" },
+	{ "an explicit host that is our own listener is dropped",
+	  .primary = "127.0.0.1:2525, m1.a:25", .hosts = "m1.a 192.0.2.1",
+	  .listens = "127.0.0.1:2525", .key = "m1.a:25", .tries = "192.0.2.1:25" },
 	{ "an explicit host that is our wildcard listener is dropped", .primary = "127.0.0.1:25",
 	  .hosts = "", .reason = ROUTE_BEST_IS_US, .key = "" },
 	{ "an IPv4 wildcard listener does not take IPv6", .primary = "[::1]:25", .hosts = "",
@@ -221,9 +234,9 @@ static const struct route_case cases[] = {
 	{ "an explicit host after the MX records", .primary = "mx, relay.a:2525",
 	  .mx = "10 mail.a, 20 us.b", .hosts = "mail.a 192.0.2.1; relay.a 192.0.2.9",
 	  .key = "mail.a:25,relay.a:2525", .tries = "192.0.2.1:25 192.0.2.9:2525" },
-	{ "an explicit host saves a domain without better MX records", .primary = "mx, relay.a:2525",
-	  .mx = "10 us.b", .hosts = "relay.a 192.0.2.9", .key = "relay.a:2525",
-	  .tries = "192.0.2.9:2525" },
+	{ "an explicit host saves a domain without better MX records",
+	  .primary = "mx, relay.a:2525", .mx = "10 us.b", .hosts = "relay.a 192.0.2.9",
+	  .key = "relay.a:2525", .tries = "192.0.2.9:2525" },
 	{ "an explicit host is used while the MX question is in trouble",
 	  .primary = "mx, relay.a:2525", .mx = "servfail", .hosts = "relay.a 192.0.2.9",
 	  .key = "relay.a:2525", .tries = "192.0.2.9:2525", .unlisted = true, .partial = true },
@@ -360,10 +373,11 @@ static void read_self(const struct route_case *c, struct self *s)
 		s->name[s->self.name_count++] = word(&names, ' ');
 	while (addresses.n)
 		assert_int_equal(addr_parse_ip(word(&addresses, ' '), 0,
-					       &s->address[s->self.address_count++]), 0);
+					       &s->address[s->self.address_count++]),
+				 0);
 	while (listens.n)
-		assert_int_equal(addr_parse(word(&listens, ' '), 0,
-					    &s->listen[s->self.listen_count++]), 0);
+		assert_int_equal(
+			addr_parse(word(&listens, ' '), 0, &s->listen[s->self.listen_count++]), 0);
 	s->self.names = s->name;
 	s->self.addresses = s->address;
 	s->self.listens = s->listen;
@@ -471,10 +485,14 @@ static void test_same_seed_same_order(void **state)
 static void test_rotated_answers_are_the_same_route(void **state)
 {
 	static const struct route_case c[] = {
-		{ .mx = "10 a.a, 10 b.a, 20 us.b", .hosts = "a.a 192.0.2.1 192.0.2.2; b.a 192.0.2.3" },
-		{ .mx = "10 b.a, 10 a.a, 20 us.b", .hosts = "a.a 192.0.2.2 192.0.2.1; b.a 192.0.2.3" },
-		{ .mx = "10 b.a, 10 a.a, 20 us.b", .hosts = "a.a 192.0.2.2 192.0.2.4; b.a 192.0.2.3" },
-		{ .mx = "10 b.a, 11 a.a, 20 us.b", .hosts = "a.a 192.0.2.2 192.0.2.1; b.a 192.0.2.3" },
+		{ .mx = "10 a.a, 10 b.a, 20 us.b",
+		  .hosts = "a.a 192.0.2.1 192.0.2.2; b.a 192.0.2.3" },
+		{ .mx = "10 b.a, 10 a.a, 20 us.b",
+		  .hosts = "a.a 192.0.2.2 192.0.2.1; b.a 192.0.2.3" },
+		{ .mx = "10 b.a, 10 a.a, 20 us.b",
+		  .hosts = "a.a 192.0.2.2 192.0.2.4; b.a 192.0.2.3" },
+		{ .mx = "10 b.a, 11 a.a, 20 us.b",
+		  .hosts = "a.a 192.0.2.2 192.0.2.1; b.a 192.0.2.3" },
 		{ .mx = "10 b.a, 10 a.a", .hosts = "a.a 192.0.2.2 192.0.2.1; b.a 192.0.2.3" },
 	};
 	_cleanup_(route_freep) struct route *first = route_from(&c[0]);
@@ -554,8 +572,9 @@ static void test_operator_words(void **state)
 	assert_string_equal(text, "MX records of example.cz name us.b (us) as the best: "
 				  "nothing better to deliver to");
 	route_explain(a, STR("example.cz"), text, sizeof(text));
-	assert_string_equal(text, "MX records of example.cz name x.a (us, by its address) as the best: "
-				  "nothing better to deliver to");
+	assert_string_equal(text,
+			    "MX records of example.cz name x.a (us, by its address) as the best: "
+			    "nothing better to deliver to");
 	/* A text that does not fit is cut, never past its end. */
 	route_explain(a, STR("example.cz"), text, 10);
 	assert_string_equal(text, "MX record");

@@ -45,7 +45,8 @@ static void add_text(struct dialled *d, const char *more)
 }
 
 /* The last error of each host is told: "mail.a [192.0.2.1]:25: Connection refused". */
-static void add_error(struct dialled *d, const struct route_hop *hop, const char *address, int error)
+static void add_error(struct dialled *d, const struct route_hop *hop, const char *address,
+		      int error)
 {
 	char one[DNS_NAME_SIZE + ADDR_TEXT_SIZE + 64];
 
@@ -53,8 +54,8 @@ static void add_error(struct dialled *d, const struct route_hop *hop, const char
 	add_text(d, one);
 }
 
-static void try_addresses(struct task *tk, const struct known_route *k, uint32_t start, nsec deadline,
-			  struct dialled *d)
+static void try_addresses(struct task *tk, const struct known_route *k, uint32_t start,
+			  nsec deadline, struct dialled *d)
 {
 	struct route_try try[ROUTE_ADDRESSES_MAX];
 	const struct route *route = k->route;

@@ -114,7 +114,7 @@ static void in_task(task_fn *fn)
 struct dial_case {
 	const char *requirement, *domain;
 	Locum__Attempt attempt;
-	const char *address; /* "" for none; %u is the port */
+	const char *address;     /* "" for none; %u is the port */
 	const char *host, *text; /* text: a part of it */
 	uint32_t index, count;
 };
@@ -126,8 +126,8 @@ struct dial_case {
 
 static const struct dial_case cases[] = {
 	{ "the primary answers", "good.test", ANSWERED, "127.0.0.11", "a.good.test", "", 0, 1 },
-	{ "the case of the domain means nothing", "GOOD.test", ANSWERED, "127.0.0.11", "a.good.test",
-	  "", 0, 1 },
+	{ "the case of the domain means nothing", "GOOD.test", ANSWERED, "127.0.0.11",
+	  "a.good.test", "", 0, 1 },
 	{ "the next host answers when the first refuses", "two.here.test", ANSWERED, "127.0.0.12",
 	  "b.here.test", "", 1, 2 },
 	{ "the domain's own address without MX records", "implicit.here.test", ANSWERED,

@@ -178,7 +178,8 @@ static bool holds(const struct dns_addresses *a, const struct addr *address)
 	return false;
 }
 
-static int look_up_names(struct task *tk, struct reverse *v, const struct addr *address, nsec deadline)
+static int look_up_names(struct task *tk, struct reverse *v, const struct addr *address,
+			 nsec deadline)
 {
 	char name[DNS_REVERSE_NAME_SIZE];
 	_cleanup_(question_freep) struct question *q = NULL;

@@ -31,7 +31,8 @@ static int start_resolver(struct task *tk, struct netd *n, struct conf *conf)
 
 	error = resolver_new(tk, &options, &r);
 	if (error < 0) {
-		log_error("resolver.failed", K_ERR(error), K("trust_anchor", conf->dns.trust_anchor));
+		log_error("resolver.failed", K_ERR(error),
+			  K("trust_anchor", conf->dns.trust_anchor));
 		return error;
 	}
 	resolver_unref(n->resolver);

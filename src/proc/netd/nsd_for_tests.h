@@ -28,7 +28,8 @@ struct nsd {
 /* A UDP and TCP port of 127.0.0.1 that is free now. */
 static inline uint16_t nsd_free_port(void)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t length = sizeof(in);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
@@ -71,7 +72,8 @@ static inline bool nsd_prepare(struct nsd *n, uint16_t port, const char *const *
 			      port, n->dir, n->dir, n->dir, n->dir, n->dir, n->dir);
 	for (int i = 0; zones[2 * i]; i++)
 		at += (size_t)snprintf(text + at, sizeof(text) - at,
-				       "zone:\n name: \"%s\"\n zonefile: zone%d\n", zones[2 * i], i);
+				       "zone:\n name: \"%s\"\n zonefile: zone%d\n", zones[2 * i],
+				       i);
 	nsd_write(n, "conf", text);
 	for (int i = 0; zones[2 * i]; i++) {
 		snprintf(text, sizeof(text),
@@ -119,7 +121,7 @@ static inline void nsd_kill(struct nsd *n)
 
 static inline void nsd_done(struct nsd *n)
 {
-	static const char *const files[] = { "conf", "pid",   "log",   "xfrd",	"list",
+	static const char *const files[] = { "conf",  "pid",   "log",   "xfrd", "list",
 					     "zone0", "zone1", "zone2", "zone3" };
 	char path[128];
 

@@ -177,7 +177,8 @@ static void new_on_main_stack(void *arg)
 	if (call->result < 0)
 		return;
 	/* Answered from within: makes libunbound acquire everything now. */
-	if (ub_resolve_event(r->ub, "localhost.", DNS_A, CLASS_IN, &answered, ignore_answer, NULL) != 0)
+	if (ub_resolve_event(r->ub, "localhost.", DNS_A, CLASS_IN, &answered, ignore_answer,
+			     NULL) != 0)
 		call->result = -EINVAL;
 }
 

@@ -49,8 +49,8 @@ static void finish(struct task *tk, struct resolver *r)
 	task_sleep(tk, 5 * NSEC_MS);
 }
 
-static enum dns_status ask(struct task *tk, struct resolver *r, const char *name, enum dns_type type,
-			   nsec wait)
+static enum dns_status ask(struct task *tk, struct resolver *r, const char *name,
+			   enum dns_type type, nsec wait)
 {
 	_cleanup_(question_freep) struct question *q = NULL;
 	static struct dns_mx_answer mx;
@@ -90,7 +90,8 @@ static void states(struct task *tk, void *arg)
 		{ "an IPv6 address is data", "mail.example.test", DNS_AAAA, DNS_DATA },
 		{ "an alias is data", "alias.example.test", DNS_A, DNS_DATA },
 		{ "another type only is no data", "bare.example.test", DNS_AAAA, DNS_NO_DATA },
-		{ "a name without MX records is no data", "bare.example.test", DNS_MX, DNS_NO_DATA },
+		{ "a name without MX records is no data", "bare.example.test", DNS_MX,
+		  DNS_NO_DATA },
 		{ "an unknown name is no domain", "nowhere.example.test", DNS_A, DNS_NO_DOMAIN },
 		{ "an alias of an unknown name is no domain", "lost.example.test", DNS_A,
 		  DNS_NO_DOMAIN },
@@ -107,9 +108,8 @@ static void states(struct task *tk, void *arg)
 		size_t c = i % ELEMENTS(cases);
 
 		print_message("  %s\n", cases[c].requirement);
-		assert_string_equal(
-			dns_status_text(ask(tk, r, cases[c].name, cases[c].type, WAIT)),
-			dns_status_text(cases[c].status));
+		assert_string_equal(dns_status_text(ask(tk, r, cases[c].name, cases[c].type, WAIT)),
+				    dns_status_text(cases[c].status));
 	}
 	finish(tk, r);
 }
@@ -130,7 +130,8 @@ static void ask_many(struct task *tk, void *arg)
 
 	(void)arg;
 	for (size_t i = 0; i < ELEMENTS(q); i++)
-		must(resolver_ask(tk, r, i % 2 ? STR("mail.example.test") : STR("bare.example.test"),
+		must(resolver_ask(tk, r,
+				  i % 2 ? STR("mail.example.test") : STR("bare.example.test"),
 				  DNS_A, &q[i]) == 0);
 	for (size_t i = 0; i < ELEMENTS(q); i++) {
 		must(question_wait(tk, q[i], task_in(tk, WAIT)) == 0);

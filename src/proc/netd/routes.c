@@ -14,8 +14,8 @@ struct entry {
 	struct known_route *known; /* NULL: never looked up */
 	nsec expires;
 	bool looking_up;
-	bool outdated; /* the configuration changed during the lookup */
-	int result;    /* of the last lookup */
+	bool outdated;    /* the configuration changed during the lookup */
+	int result;       /* of the last lookup */
 	uint64_t lookups; /* ended */
 	unsigned waiters;
 	struct signal done;
@@ -73,8 +73,7 @@ void routes_expire(struct routes *rs)
 		next = map_walk(&rs->by_domain, at);
 		e->expires = 0;
 		e->outdated = e->looking_up;
-		if (!e->looking_up && e->waiters == 0 &&
-		    !conf_domain(*rs->conf, str_of(e->domain)))
+		if (!e->looking_up && e->waiters == 0 && !conf_domain(*rs->conf, str_of(e->domain)))
 			entry_free(e);
 	}
 }
@@ -107,14 +106,14 @@ static void log_change(const struct entry *e, const struct route *r)
 	if (r->reason == ROUTE_OK) {
 		log_info("route.changed", K_Z("domain", e->domain), K_Z("hops", r->key),
 			 K_INT("addresses", r->address_count),
-			 K_Z("listed", !r->mx	       ? "explicit" :
-				       r->we_are_listed ? "yes" :
-							  "no"));
+			 K_Z("listed", !r->mx             ? "explicit"
+				       : r->we_are_listed ? "yes"
+							  : "no"));
 		return;
 	}
 	route_explain(r, str_of(e->domain), why, sizeof(why));
-	log_warn("route.none", K_Z("domain", e->domain), K_Z("reason", route_reason_name(r->reason)),
-		 K_Z("text", why));
+	log_warn("route.none", K_Z("domain", e->domain),
+		 K_Z("reason", route_reason_name(r->reason)), K_Z("text", why));
 }
 
 static nsec age_max(const struct route *r)

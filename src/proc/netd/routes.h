@@ -17,7 +17,8 @@
 
 struct known_route {
 	unsigned refs;
-	uint64_t generation; /* of 48 bits; a new one when anything but the order of an answer changed */
+	uint64_t
+		generation; /* of 48 bits; a new one when anything but the order of an answer changed */
 	struct route *route;
 };
 
