@@ -9,7 +9,10 @@
 #include <string.h>
 #include <time.h>
 
-#undef alloca /* a macro over the builtin: poisoned by name below */
+/* glibc makes macros of these, over builtins or checked variants; a poisoned macro is a warning. */
+#undef alloca
+#undef sprintf
+#undef vsprintf
 
 #pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf gets strtok atoi atol atoll
 #pragma GCC poison alloca gmtime localtime ctime asctime
