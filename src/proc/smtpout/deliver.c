@@ -128,6 +128,9 @@ static void log_recipient(const struct job *job, const struct handover_recipient
 	enum log_level level = to->outcome == LOCUM__OUTCOME__OUTCOME_CORRUPT ? LOG_ERROR :
 										LOG_INFO;
 	const struct contact *c = &job->contact;
+	const char *note = job->handover.sent_8bit_as_is ? "8-bit body to a host without 8BITMIME" :
+			   job->deliver->ambiguous	 ? "may be there already" :
+							   NULL;
 	const struct log_field fields[] = {
 		K_ID("id", job->id),
 		K_Z("domain", job->deliver->domain),
@@ -137,7 +140,7 @@ static void log_recipient(const struct job *job, const struct handover_recipient
 		K("reply", to->reply),
 		K("tls", c->tls_version),
 		K_NSEC("latency", job->handover.latency),
-		K_Z("note", job->handover.sent_8bit_as_is ? "8-bit body to a host without 8BITMIME" : ""),
+		{ .kind = note ? LOG_STR : LOG_END, .key = "note", .text = str_of(note) },
 		{ 0 },
 	};
 
