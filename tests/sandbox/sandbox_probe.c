@@ -87,6 +87,12 @@ static int read_passwd(void)
 	return open_path("/etc/passwd", O_RDONLY);
 }
 
+/* Landlock lets everybody look; only another root hides it. */
+static int see_passwd(void)
+{
+	return result(access("/etc/passwd", F_OK));
+}
+
 static int read_memory(void)
 {
 	return open_path("/proc/self/mem", O_RDWR);
@@ -397,7 +403,7 @@ enum expect {
 	REFUSED, /* an error */
 	ABORTS,  /* SIGABRT */
 };
-enum layers { EVERY, NO_SECCOMP, ROOT_NO_SECCOMP, OTHER_NO_SECCOMP };
+enum layers { EVERY, NO_SECCOMP, ROOT_NO_SECCOMP };
 
 static const struct attempt {
 	const char *name;
@@ -482,7 +488,7 @@ static const struct attempt {
 	{ "behind seccomp: cannot gain privileges", ALL, REFUSED, gain_privileges, NO_SECCOMP },
 	{ "behind seccomp: cannot mount", ALL, REFUSED, mount_something, NO_SECCOMP },
 	{ "behind seccomp: cannot become root", ALL, REFUSED, become_root, NO_SECCOMP },
-	{ "behind seccomp: sees an empty root", ALL, REFUSED, read_passwd, ROOT_NO_SECCOMP },
+	{ "behind seccomp: sees an empty root", ALL, REFUSED, see_passwd, ROOT_NO_SECCOMP },
 };
 
 /* --- running it --- */
