@@ -5,11 +5,11 @@
 #include <stdlib.h>
 
 #define TEXT_MAX 512
-#define REFUSED_PAUSE NSEC_S       /* after a refused connection, while others still work */
-#define PROBE_RETRY NSEC_S         /* a probe that could not even be asked for */
-#define DEFERRED_STREAK_MAX 8      /* refused messages in a row that count as trouble */
-#define STALL (30 * NSEC_S)            /* a full window without any news: a primary that died silently? */
-#define LATENCY_SMALL_BYTES 65536  /* larger messages tell about their size, not about the primary */
+#define REFUSED_PAUSE NSEC_S  /* after a refused connection, while others still work */
+#define PROBE_RETRY NSEC_S    /* a probe that could not even be asked for */
+#define DEFERRED_STREAK_MAX 8 /* refused messages in a row that count as trouble */
+#define STALL (30 * NSEC_S)   /* a full window without any news: a primary that died silently? */
+#define LATENCY_SMALL_BYTES 65536 /* larger messages tell about their size, not about the primary */
 #define LATENCY_SLACK (50 * NSEC_MS)
 #define LATENCY_LEAST_AGE (5 * NSEC_MINUTE)
 
@@ -232,9 +232,9 @@ static void go_down(struct sched *s, struct sched_destination *d, enum sched_hea
 		start_anew(s, d);
 	}
 	d->health = health;
-	d->probe_at = after(now, health == HEALTH_NO_ROUTE ?
-					 timing_no_route(now - d->down_since, sched_random(s)) :
-					 timing_probe(now - d->down_since, sched_random(s)));
+	d->probe_at = after(now, health == HEALTH_NO_ROUTE
+					 ? timing_no_route(now - d->down_since, sched_random(s))
+					 : timing_probe(now - d->down_since, sched_random(s)));
 	if (before == health)
 		return;
 	d->since = now;

@@ -12,15 +12,15 @@ struct sched {
 	struct sched_options options;
 	uint64_t random;
 	struct map domains, destinations;
-	struct list runnable;    /* destinations that may start a delivery now, fair order */
-	struct heap waiting;     /* entries, by the end of their wait */
-	struct heap expiries;    /* domains, by the expiry of their oldest ready entry */
-	struct heap pauses;      /* destinations, by the end of their pause */
-	struct heap probes;      /* destinations, by their next probe */
+	struct list runnable; /* destinations that may start a delivery now, fair order */
+	struct heap waiting;  /* entries, by the end of their wait */
+	struct heap expiries; /* domains, by the expiry of their oldest ready entry */
+	struct heap pauses;   /* destinations, by the end of their pause */
+	struct heap probes;   /* destinations, by their next probe */
 	uint32_t in_flight, probes_in_flight;
 	uint64_t probe_last;
-	nsec probe_not_before;   /* spreads the probes of thousands of destinations */
-	uint32_t epoch;          /* grows at every cut of a window */
+	nsec probe_not_before; /* spreads the probes of thousands of destinations */
+	uint32_t epoch;        /* grows at every cut of a window */
 	bool stopped;
 };
 

@@ -57,7 +57,7 @@ static struct sched_domain *probe_through(struct sched_destination *d)
 
 	if (first)
 		return first;
-	LIST_EACH(&d->domains, struct sched_domain, in_destination, domain)
+	LIST_EACH (&d->domains, struct sched_domain, in_destination, domain)
 		if (domain->waiting > 0 && domain->configured)
 			return domain;
 	return NULL;

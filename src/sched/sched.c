@@ -119,7 +119,7 @@ static int destination_get(struct sched *s, str key, nsec now, struct sched_dest
 
 	key = str_first(key, KEY_MAX);
 	hash = str_hash(key, s->options.seed, true);
-	MAP_FIND(&s->destinations, hash, struct sched_destination, link, d)
+	MAP_FIND (&s->destinations, hash, struct sched_destination, link, d)
 		if (str_case_eq(str_of(d->key), key)) {
 			*ret = d;
 			return 0;
@@ -170,7 +170,7 @@ struct sched_domain *sched_domain_find(const struct sched *s, str name)
 {
 	uint64_t hash = str_hash(name, s->options.seed, true);
 
-	MAP_FIND(&s->domains, hash, struct sched_domain, link, d)
+	MAP_FIND (&s->domains, hash, struct sched_domain, link, d)
 		if (str_case_eq(str_of(d->name), name))
 			return d;
 	return NULL;
@@ -293,7 +293,7 @@ bool entry_is_stale(const struct sched_entry *e)
 void destination_forget_in_flight(struct sched *s, struct sched_destination *d)
 {
 	d->halved_epoch = ++s->epoch;
-	LIST_EACH(&d->domains, struct sched_domain, in_destination, domain) {
+	LIST_EACH (&d->domains, struct sched_domain, in_destination, domain) {
 		domain->stale = domain->in_flight;
 		domain->stale_epoch = s->epoch;
 	}
@@ -458,7 +458,7 @@ uint64_t sched_flush(struct sched *s, struct sched_domain *d, nsec now)
 			flushed += sched_flush(s, d, now);
 		return flushed;
 	}
-	LIST_EACH(&d->entries, struct sched_entry, in_domain, e) {
+	LIST_EACH (&d->entries, struct sched_entry, in_domain, e) {
 		if (e->place == PLACE_IN_FLIGHT)
 			e->wait_is_over = true;
 		if (e->place != PLACE_WAITING)
@@ -490,11 +490,11 @@ static void settle(struct sched *s, struct sched_entry *e, enum sched_fate fate,
 		if (e->wait_is_over)
 			entry_make_ready(s, e);
 		else if (fate == FATE_DEFERRED)
-			entry_make_waiting(s, e, after(now, timing_deferral(e->failures,
-									    sched_random(s))));
+			entry_make_waiting(
+				s, e, after(now, timing_deferral(e->failures, sched_random(s))));
 		else
-			entry_make_waiting(s, e, after(now, timing_lost(e->failures,
-									sched_random(s))));
+			entry_make_waiting(s, e,
+					   after(now, timing_lost(e->failures, sched_random(s))));
 		return;
 	case FATE_HELD:
 		entry_make_held(s, e, PLACE_HELD);
@@ -509,8 +509,8 @@ static void settle(struct sched *s, struct sched_entry *e, enum sched_fate fate,
  * destination. */
 static str report_key(const struct sched_report *report, const struct sched_domain *d)
 {
-	if (report->destination.n == 0 && (report->attempt == TRIED_NO_ROUTE ||
-					   report->attempt == TRIED_DNS_TROUBLE))
+	if (report->destination.n == 0 &&
+	    (report->attempt == TRIED_NO_ROUTE || report->attempt == TRIED_DNS_TROUBLE))
 		return str_of(d->name);
 	return report->destination;
 }

@@ -25,48 +25,50 @@
 enum sched_health {
 	HEALTH_UNKNOWN,
 	HEALTH_UP,
-	HEALTH_REFUSING,    /* answers, but does not want us now */
+	HEALTH_REFUSING, /* answers, but does not want us now */
 	HEALTH_UNREACHABLE,
-	HEALTH_NO_ROUTE,    /* DNS gives us nowhere to go */
+	HEALTH_NO_ROUTE, /* DNS gives us nowhere to go */
 };
 
 enum sched_place {
-	PLACE_NONE,      /* in no queue: not ready yet, or removed (then without a domain) */
+	PLACE_NONE, /* in no queue: not ready yet, or removed (then without a domain) */
 	PLACE_READY,
-	PLACE_WAITING,   /* for its own back-off to end */
+	PLACE_WAITING, /* for its own back-off to end */
 	PLACE_IN_FLIGHT,
-	PLACE_HELD,      /* by the operator or a permanent refusal */
-	PLACE_PARKED,    /* older than its domain's hold time */
+	PLACE_HELD,   /* by the operator or a permanent refusal */
+	PLACE_PARKED, /* older than its domain's hold time */
 };
 
 struct sched_entry {
 	struct list in_domain; /* all entries of the domain, in the order they were added */
 	struct heap_node node; /* READY: by age in the domain; WAITING: by the end of the wait */
 	struct sched_domain *domain;
-	nsec since;            /* arrival, or the operator's release */
+	nsec since; /* arrival, or the operator's release */
 	uint64_t bytes;
-	uint32_t epoch;        /* of the scheduler when the attempt began */
-	uint8_t failures;      /* deferrals in a row */
-	uint8_t place;         /* enum sched_place */
-	bool wait_is_over;     /* flushed while in flight: the next back-off is skipped */
+	uint32_t epoch;    /* of the scheduler when the attempt began */
+	uint8_t failures;  /* deferrals in a row */
+	uint8_t place;     /* enum sched_place */
+	bool wait_is_over; /* flushed while in flight: the next back-off is skipped */
 };
 
 /* Read its fields, change them through functions only. */
 struct sched_domain {
 	struct map_link link;
 	struct list in_destination;
-	struct list turn;      /* among the destination's domains that have something ready */
+	struct list turn; /* among the destination's domains that have something ready */
 	struct sched_destination *destination;
 	struct list entries;
 	struct heap ready;
 	struct heap_node expiry; /* when the oldest ready entry has to be parked */
 	nsec hold;
-	bool configured;       /* false: kept, not delivered */
+	bool configured; /* false: kept, not delivered */
 	bool removing;
 	uint32_t waiting, in_flight;
-	uint32_t stale;        /* in flight since before the destination's trouble: not counted in its window */
+	uint32_t
+		stale; /* in flight since before the destination's trouble: not counted in its window */
 	uint32_t stale_epoch;
-	uint64_t queued, held, bytes; /* entries ready, waiting or in flight; held or parked; of all */
+	uint64_t queued, held,
+		bytes; /* entries ready, waiting or in flight; held or parked; of all */
 	char name[];
 };
 
@@ -75,31 +77,31 @@ struct sched_domain {
 struct sched_destination {
 	struct map_link link;
 	struct list domains;
-	struct list turns;     /* domains with something ready, whose turn is next first */
-	struct list runnable;  /* among the destinations that may start a delivery now */
+	struct list turns;    /* domains with something ready, whose turn is next first */
+	struct list runnable; /* among the destinations that may start a delivery now */
 	struct heap_node pause, probe_timer;
-	char *text;            /* what was last heard of it; NULL: nothing */
+	char *text; /* what was last heard of it; NULL: nothing */
 	enum sched_health health;
-	bool canary;           /* down, but a probe succeeded: one message may go */
-	bool checking;         /* up, but a connection broke: nothing starts before a probe succeeded */
-	bool worked;           /* a transaction took place since the window was cut */
-	bool stalled;          /* up, but the whole window is busy and nothing moves */
+	bool canary;   /* down, but a probe succeeded: one message may go */
+	bool checking; /* up, but a connection broke: nothing starts before a probe succeeded */
+	bool worked;   /* a transaction took place since the window was cut */
+	bool stalled;  /* up, but the whole window is busy and nothing moves */
 	uint8_t lost_streak, deferred_streak;
-	uint64_t probe;        /* number of the probe under way; 0: none */
-	nsec since;            /* of this health */
-	nsec down_since;       /* of the whole outage */
+	uint64_t probe;  /* number of the probe under way; 0: none */
+	nsec since;      /* of this health */
+	nsec down_since; /* of the whole outage */
 	nsec probe_at, pause_until;
-	nsec progress_at;      /* of the last start or end of a delivery */
+	nsec progress_at; /* of the last start or end of a delivery */
 	uint64_t queued;
 	uint32_t domain_count, waiting, in_flight, stale;
 	uint32_t window, threshold, grown; /* grown: successes towards the next step */
 	uint32_t halved_epoch;
-	nsec latency, latency_least;       /* smoothed; running minimum. 0: none yet */
+	nsec latency, latency_least; /* smoothed; running minimum. 0: none yet */
 	nsec latency_least_at;
 	bool draining;
 	nsec drain_since;
 	uint64_t drain_count;
-	uint64_t rate_second;              /* the newest second in rate[] */
+	uint64_t rate_second; /* the newest second in rate[] */
 	uint32_t rate[SCHED_RATE_SECONDS];
 	char key[];
 };
@@ -119,9 +121,9 @@ typedef void sched_notice_fn(void *arg, enum sched_notice notice,
 
 struct sched_options {
 	uint64_t seed[2];
-	uint32_t window_max;    /* deliveries at once to one destination */
-	uint32_t in_flight_max; /* deliveries at once in all */
-	uint32_t probes_max;    /* probes at once in all */
+	uint32_t window_max;     /* deliveries at once to one destination */
+	uint32_t in_flight_max;  /* deliveries at once in all */
+	uint32_t probes_max;     /* probes at once in all */
 	sched_notice_fn *notice; /* may be NULL */
 	void *notice_arg;
 };
@@ -190,7 +192,7 @@ void sched_stop(struct sched *s, bool stopped);
 
 /* --- reports --- */
 enum sched_attempt {
-	TRIED_NONE,        /* nothing was tried, and it says nothing about the destination */
+	TRIED_NONE, /* nothing was tried, and it says nothing about the destination */
 	TRIED_ANSWERED,
 	TRIED_REFUSING,
 	TRIED_UNREACHABLE,

@@ -8,7 +8,17 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-enum mode { UP, UNREACHABLE, REFUSING, REFUSING_MAIL, NO_ROUTE, DEFERS, LOSES, HANGS, SLOW_WHEN_BUSY };
+enum mode {
+	UP,
+	UNREACHABLE,
+	REFUSING,
+	REFUSING_MAIL,
+	NO_ROUTE,
+	DEFERS,
+	LOSES,
+	HANGS,
+	SLOW_WHEN_BUSY
+};
 
 #define PRIMARIES_MAX 10000
 #define PENDING_MAX 20000
@@ -71,8 +81,12 @@ static void notice(void *arg, enum sched_notice n, const struct sched_destinatio
 
 static void world_init(struct world *w, uint64_t seed)
 {
-	struct sched_options o = { .seed = { seed, 2 }, .window_max = 32, .in_flight_max = 1000,
-				   .probes_max = 1000, .notice = notice, .notice_arg = w };
+	struct sched_options o = { .seed = { seed, 2 },
+				   .window_max = 32,
+				   .in_flight_max = 1000,
+				   .probes_max = 1000,
+				   .notice = notice,
+				   .notice_arg = w };
 
 	*w = (struct world){ .now = NSEC_DAY, .latency = 20 * NSEC_MS };
 	w->primary = calloc(PRIMARIES_MAX, sizeof(*w->primary));
@@ -119,8 +133,10 @@ static void pend(struct world *w, const struct sched_action *a, struct primary *
 	struct pending *x = &w->pending[w->pending_count++];
 
 	assert_true(w->pending_count < PENDING_MAX);
-	*x = (struct pending){ .mail = (struct mail *)a->entry, .probe = a->probe,
-			       .mode = p->mode, .at = w->now + w->latency };
+	*x = (struct pending){ .mail = (struct mail *)a->entry,
+			       .probe = a->probe,
+			       .mode = p->mode,
+			       .at = w->now + w->latency };
 	snprintf(x->domain, sizeof(x->domain), "%s", a->domain->name);
 	if (p->mode == HANGS)
 		x->at = w->now + 10 * NSEC_MINUTE;
@@ -174,7 +190,8 @@ static void finish(struct world *w, const struct pending *x)
 {
 	struct primary *p = primary_of(w, x->domain);
 	struct sched_report report = { .destination = str_of(x->mode == NO_ROUTE ? NULL : p->key),
-				       .text = STR("as it was"), .latency = w->latency };
+				       .text = STR("as it was"),
+				       .latency = w->latency };
 	enum sched_fate fate = outcomes[x->mode].fate;
 
 	if (!x->mail) {
@@ -309,8 +326,8 @@ static void while_it_is_down_nothing_is_tried_but_one_probe(void **state)
 
 static void mail_flows_ten_seconds_after_the_primary_returns(void **state)
 {
-	static const nsec outages[] = { NSEC_S, 10 * NSEC_S, NSEC_MINUTE, 5 * NSEC_MINUTE,
-					10 * NSEC_MINUTE, 29 * NSEC_MINUTE };
+	static const nsec outages[] = { NSEC_S,          10 * NSEC_S,      NSEC_MINUTE,
+					5 * NSEC_MINUTE, 10 * NSEC_MINUTE, 29 * NSEC_MINUTE };
 	static const enum mode modes[] = { UNREACHABLE, REFUSING };
 	static struct mail mail[200];
 
@@ -329,7 +346,8 @@ static void mail_flows_ten_seconds_after_the_primary_returns(void **state)
 			back = w.now;
 			run(&w, 12 * NSEC_S);
 			assert_int_equal(done_count(mail, 200), 200);
-			assert_true(w.primary[1].first_delivery - back <= 8 * NSEC_S + 2 * w.latency);
+			assert_true(w.primary[1].first_delivery - back <=
+				    8 * NSEC_S + 2 * w.latency);
 			assert_int_equal(w.primary[1].attempts, 201);
 			assert_int_equal(w.up, 1);
 			assert_int_equal(w.drains, 1);
@@ -656,7 +674,8 @@ static void a_primary_that_died_silently_is_noticed_and_its_zombies_do_not_count
 		send(&w, 1, &mail[i]);
 	run(&w, 6 * w.latency);
 	assert_int_equal(w.primary[1].in_flight, 32);
-	for (size_t i = 0; i < w.pending_count; i++) { /* every connection hangs in mid-transaction */
+	for (size_t i = 0; i < w.pending_count;
+	     i++) { /* every connection hangs in mid-transaction */
 		w.pending[i].at += 10 * NSEC_MINUTE;
 		w.pending[i].mode = LOSES;
 	}

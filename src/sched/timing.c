@@ -7,16 +7,11 @@ struct step {
 
 /* 2 s, then × 1.5. The first five rows keep the promise of ten seconds, connecting included. */
 static const struct step probe_steps[] = {
-	{ 10 * NSEC_S, 2 * NSEC_S },
-	{ 30 * NSEC_S, 3 * NSEC_S },
-	{ 2 * NSEC_MINUTE, 4500 * NSEC_MS },
-	{ 10 * NSEC_MINUTE, 6 * NSEC_S },
-	{ 30 * NSEC_MINUTE, 8 * NSEC_S },
-	{ 45 * NSEC_MINUTE, 12 * NSEC_S },
-	{ NSEC_HOUR, 18 * NSEC_S },
-	{ 2 * NSEC_HOUR, 27 * NSEC_S },
-	{ 4 * NSEC_HOUR, 40 * NSEC_S },
-	{ NEVER, 60 * NSEC_S },
+	{ 10 * NSEC_S, 2 * NSEC_S },         { 30 * NSEC_S, 3 * NSEC_S },
+	{ 2 * NSEC_MINUTE, 4500 * NSEC_MS }, { 10 * NSEC_MINUTE, 6 * NSEC_S },
+	{ 30 * NSEC_MINUTE, 8 * NSEC_S },    { 45 * NSEC_MINUTE, 12 * NSEC_S },
+	{ NSEC_HOUR, 18 * NSEC_S },          { 2 * NSEC_HOUR, 27 * NSEC_S },
+	{ 4 * NSEC_HOUR, 40 * NSEC_S },      { NEVER, 60 * NSEC_S },
 };
 
 static const struct step no_route_steps[] = {

@@ -44,10 +44,8 @@ static const struct {
 	unsigned failures;
 	nsec deferral, lost;
 } backoffs[] = {
-	{ 1, 30 * NSEC_S, 5 * NSEC_S },
-	{ 2, 60 * NSEC_S, 10 * NSEC_S },
-	{ 5, 480 * NSEC_S, 80 * NSEC_S },
-	{ 6, 900 * NSEC_S, 160 * NSEC_S },
+	{ 1, 30 * NSEC_S, 5 * NSEC_S },      { 2, 60 * NSEC_S, 10 * NSEC_S },
+	{ 5, 480 * NSEC_S, 80 * NSEC_S },    { 6, 900 * NSEC_S, 160 * NSEC_S },
 	{ 255, 900 * NSEC_S, 900 * NSEC_S },
 };
 
@@ -57,8 +55,7 @@ static void an_entry_backs_off_from_seconds_to_fifteen_minutes(void **state)
 	for (size_t i = 0; i < ELEMENTS(backoffs); i++) {
 		assert_int_equal(timing_deferral(backoffs[i].failures, 0), backoffs[i].deferral);
 		assert_int_equal(timing_lost(backoffs[i].failures, 0), backoffs[i].lost);
-		assert_true(timing_deferral(backoffs[i].failures, LEAST) <
-			    backoffs[i].deferral);
+		assert_true(timing_deferral(backoffs[i].failures, LEAST) < backoffs[i].deferral);
 	}
 }
 

@@ -113,7 +113,7 @@ static void sender(struct task *tk, void *arg)
 void append_tell_state(struct spoold *sp)
 {
 	sp->told_bytes_free = sp->usage.free_bytes;
-	LIST_EACH(&sp->smtpins, struct smtpin, link, p) {
+	LIST_EACH (&sp->smtpins, struct smtpin, link, p) {
 		p->state_changed = true;
 		signal_raise(&p->changed);
 	}
@@ -123,7 +123,7 @@ void append_tell_state(struct spoold *sp)
 
 static struct smtpin *smtpin_of(struct spoold *sp, const struct channel *ch)
 {
-	LIST_EACH(&sp->smtpins, struct smtpin, link, p)
+	LIST_EACH (&sp->smtpins, struct smtpin, link, p)
 		if (p->channel == ch)
 			return p;
 	return NULL;
@@ -162,13 +162,13 @@ void append_peer_gone(struct spoold *sp, struct channel *ch)
 void append_done(struct spoold *sp)
 {
 	sp->closed = true;
-	LIST_EACH(&sp->smtpins, struct smtpin, link, p)
+	LIST_EACH (&sp->smtpins, struct smtpin, link, p)
 		signal_raise(&p->changed);
 }
 
 void append_sum(const struct spoold *sp, Locum__StatusRow *row)
 {
-	LIST_EACH(&sp->smtpins, struct smtpin, link, p) {
+	LIST_EACH (&sp->smtpins, struct smtpin, link, p) {
 		if (!p->channel)
 			continue;
 		row->sessions += p->counters.sessions;
@@ -222,8 +222,8 @@ static void stamp(struct spoold *sp, Locum__Envelope *e)
 		Locum__Recipient *r = e->recipients[i];
 		const struct sched_domain *d = sched_domain_find(sp->sched, str_of(r->domain));
 
-		r->primary = d ? states[d->destination->health] :
-				 LOCUM__PRIMARY_STATE__PRIMARY_UNKNOWN;
+		r->primary =
+			d ? states[d->destination->health] : LOCUM__PRIMARY_STATE__PRIMARY_UNKNOWN;
 	}
 }
 

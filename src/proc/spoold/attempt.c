@@ -193,14 +193,14 @@ static void tell(const struct attempt *a, const struct result *result, const str
 		snprintf(text, sizeof(text), "%s%s%.400s", host ? host->name : "",
 			 host && *host->name ? ": " : "", o->reply);
 		stored_event(l->state, sys_now_wall(), outcome_rows[i].event,
-			     result->count[i] == 1 ? str_mem(address->data, address->len) : STR_NONE,
+			     result->count[i] == 1 ? str_mem(address->data, address->len)
+						   : STR_NONE,
 			     str_of(text));
 		snprintf(event, sizeof(event), "message.%s", outcome_rows[i].event);
 		LOG_AT_(outcome_rows[i].level, event, K_ID("id", a->id),
 			K("recipient", str_mem(address->data, address->len)),
-			K_INT("recipients", result->count[i]),
-			K("host", host_name(host)), K_Z("reply", o->reply),
-			K_NSEC("next_try", wait));
+			K_INT("recipients", result->count[i]), K("host", host_name(host)),
+			K_Z("reply", o->reply), K_NSEC("next_try", wait));
 	}
 }
 
@@ -244,7 +244,8 @@ static void report(const struct attempt *a, struct message *m, const struct resu
 		   enum sched_fate fate)
 {
 	const Locum__Delivered *d = result->delivered;
-	struct sched_report r = { .attempt = TRIED_NONE, .delivered = result->count[DELIVERED] > 0 };
+	struct sched_report r = { .attempt = TRIED_NONE,
+				  .delivered = result->count[DELIVERED] > 0 };
 
 	if (d) {
 		r.attempt = tried(d->attempt);

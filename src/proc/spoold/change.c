@@ -178,8 +178,7 @@ int command_reload(struct task *tk, struct command *c)
 	int r;
 
 	log_info("operator.reload", K_INT("uid", c->client->uid));
-	r = ipc_call(tk, c->client->sp->control, &packet, -1, &reply,
-		     task_in(tk, RELOAD_DEADLINE));
+	r = ipc_call(tk, c->client->sp->control, &packet, -1, &reply, task_in(tk, RELOAD_DEADLINE));
 	if (r < 0)
 		return command_fail(c, "locumd did not answer: %s", strerror(-r));
 	if (reply.packet->body_case != LOCUM__PACKET__BODY_RELOADED)

@@ -17,10 +17,10 @@ static const struct verb {
 	command_fn *run;
 } verbs[] = {
 	{ LOCUM__VERB__STATUS, command_status },   { LOCUM__VERB__QUEUE, command_queue },
-	{ LOCUM__VERB__SHOW, command_show },	   { LOCUM__VERB__EXPORT, command_export },
-	{ LOCUM__VERB__FLUSH, command_flush },	   { LOCUM__VERB__HOLD, command_hold },
+	{ LOCUM__VERB__SHOW, command_show },       { LOCUM__VERB__EXPORT, command_export },
+	{ LOCUM__VERB__FLUSH, command_flush },     { LOCUM__VERB__HOLD, command_hold },
 	{ LOCUM__VERB__RELEASE, command_release }, { LOCUM__VERB__DROP, command_drop },
-	{ LOCUM__VERB__TRACE, command_trace },	   { LOCUM__VERB__RELOAD, command_reload },
+	{ LOCUM__VERB__TRACE, command_trace },     { LOCUM__VERB__RELOAD, command_reload },
 };
 
 /* --- answers --- */
@@ -66,10 +66,11 @@ struct message *command_message(struct command *c)
 	memcpy(id.byte, c->ask->id.data, sizeof(id));
 	m = message_find(c->client->sp, id);
 	if (!m)
-		command_fail(c, finished_find(&c->client->sp->finished, id) ?
-					"this message is no longer in the spool; trace tells what "
-					"became of it" :
-					"no message with this id is in the spool");
+		command_fail(c,
+			     finished_find(&c->client->sp->finished, id)
+				     ? "this message is no longer in the spool; trace tells what "
+				       "became of it"
+				     : "no message with this id is in the spool");
 	return m;
 }
 
@@ -93,7 +94,7 @@ int id_list_of(struct spoold *sp, const struct sched_domain *domain, struct id_l
 	if (!l.id)
 		return -ENOMEM;
 	if (domain) {
-		LIST_EACH(&domain->entries, struct part, entry.in_domain, p)
+		LIST_EACH (&domain->entries, struct part, entry.in_domain, p)
 			if (p->message->durable && l.count < max)
 				l.id[l.count++] = p->message->id;
 	} else {
@@ -205,7 +206,8 @@ void command_client(struct spoold *sp, uint32_t uid, int fd)
 	client = sp->client_count < CLIENTS_MAX ? calloc(1, sizeof(*client)) : NULL;
 	if (!client || channel_new(sp->loop, fd, LOCUM__PROCESS__SPOOLD, LOCUM__PROCESS__LOCUM, uid,
 				   handle, closed, client, &client->channel) < 0) {
-		log_warn("command.not_served", K_INT("uid", uid), K_INT("clients", sp->client_count));
+		log_warn("command.not_served", K_INT("uid", uid),
+			 K_INT("clients", sp->client_count));
 		free(client);
 		sys_close(fd);
 		return;
@@ -218,6 +220,6 @@ void command_client(struct spoold *sp, uint32_t uid, int fd)
 
 void command_done(struct spoold *sp)
 {
-	LIST_EACH(&sp->clients, struct client, link, client)
+	LIST_EACH (&sp->clients, struct client, link, client)
 		hang_up(client);
 }

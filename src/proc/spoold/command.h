@@ -20,8 +20,8 @@ struct command {
 	struct client *client;
 	Locum__Packet *packet; /* the question */
 	const Locum__Command *ask;
-	uint64_t count;        /* for the last Answer */
-	uint64_t rows;         /* sent so far */
+	uint64_t count; /* for the last Answer */
+	uint64_t rows;  /* sent so far */
 	struct buf error;
 };
 

@@ -82,7 +82,7 @@ int commit_newest_state(struct spoold *sp, msg_id id, struct buf *to)
 {
 	const struct unsaved *newest = NULL;
 
-	LIST_EACH(&sp->unsaved, struct unsaved, link, u)
+	LIST_EACH (&sp->unsaved, struct unsaved, link, u)
 		if (id_eq(u->id, id))
 			newest = u;
 	return newest ? buf_add(to, buf_str(&newest->state)) : spool_read_state(sp->spool, id, to);

@@ -51,7 +51,7 @@ void finished_add(struct finished *f, msg_id id, nsec at_wall, str state)
 
 const struct finished_item *finished_find(const struct finished *f, msg_id id)
 {
-	MAP_FIND(&f->by_id, id_hash(id), struct finished_item, link, item)
+	MAP_FIND (&f->by_id, id_hash(id), struct finished_item, link, item)
 		if (id_eq(item->id, id))
 			return item;
 	return NULL;

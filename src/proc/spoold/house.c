@@ -14,8 +14,8 @@ void house_notice(void *arg, enum sched_notice notice, const struct sched_destin
 		  int64_t value)
 {
 	static const char *const health[] = {
-		[HEALTH_UNKNOWN] = "unknown",	      [HEALTH_UP] = "up",
-		[HEALTH_REFUSING] = "refusing",	      [HEALTH_UNREACHABLE] = "unreachable",
+		[HEALTH_UNKNOWN] = "unknown",          [HEALTH_UP] = "up",
+		[HEALTH_REFUSING] = "refusing",        [HEALTH_UNREACHABLE] = "unreachable",
 		[HEALTH_NO_ROUTE] = "without a route",
 	};
 
@@ -28,8 +28,7 @@ void house_notice(void *arg, enum sched_notice notice, const struct sched_destin
 	case NOTICE_DOWN:
 		log_warn("destination.down", K_Z("destination", d->key),
 			 K_Z("state", health[d->health]), K_Z("reason", d->text ? d->text : ""),
-			 K_NSEC("down_for", d->since - d->down_since),
-			 K_INT("queued", d->queued));
+			 K_NSEC("down_for", d->since - d->down_since), K_INT("queued", d->queued));
 		return;
 	case NOTICE_DRAIN_STARTED:
 		log_info("drain.started", K_Z("destination", d->key), K_INT("queued", value));

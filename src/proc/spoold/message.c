@@ -15,7 +15,7 @@ nsec mono_of(nsec wall)
 
 static struct message *find_any(struct spoold *sp, msg_id id)
 {
-	MAP_FIND(&sp->messages, id_hash(id), struct message, link, m)
+	MAP_FIND (&sp->messages, id_hash(id), struct message, link, m)
 		if (id_eq(m->id, id))
 			return m;
 	return NULL;

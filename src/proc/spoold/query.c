@@ -83,8 +83,8 @@ static int queue_messages(struct task *tk, struct command *c)
 		if (!m || message_load(sp, m, &l) < 0)
 			continue;
 		c->count++;
-		r = rows_message(tk, c, m, &l,
-				 sched_domain_find(sp->sched, str_of(c->ask->domain)), false);
+		r = rows_message(tk, c, m, &l, sched_domain_find(sp->sched, str_of(c->ask->domain)),
+				 false);
 		if (r == 0 && i % SLICE == SLICE - 1)
 			r = task_yield(tk);
 	}
@@ -162,8 +162,7 @@ static int accepted_event(struct task *tk, struct command *c, const Locum__Envel
 	if (client)
 		helo = text_clean(str_mem(client->helo.data, client->helo.len), 128);
 	snprintf(text, sizeof(text), "from %s, HELO %s, %s, listener %s; the primary was %s", from,
-		 helo ? helo : "",
-		 client && *client->tls_version ? client->tls_version : "no TLS",
+		 helo ? helo : "", client && *client->tls_version ? client->tls_version : "no TLS",
 		 client ? client->listener : "",
 		 (size_t)state < ELEMENTS(primary_was) ? primary_was[state] : "not known");
 	return rows_event(tk, c, e->arrived_wall, "accepted", STR_NONE, text);
@@ -188,8 +187,8 @@ static int trace_live(struct task *tk, struct command *c, struct message *m)
 
 static int finished_state(const struct finished_item *item, Locum__StoredState **ret_state)
 {
-	*ret_state = locum__stored_state__unpack(NULL, item->state_bytes,
-						 (const uint8_t *)item->state);
+	*ret_state =
+		locum__stored_state__unpack(NULL, item->state_bytes, (const uint8_t *)item->state);
 	return *ret_state ? 0 : -EBADMSG;
 }
 

@@ -13,8 +13,8 @@ static int replay_message(struct spoold *sp, msg_id id, str envelope_bytes)
 	struct message *m;
 	int r;
 
-	envelope = locum__envelope__unpack(NULL, envelope_bytes.n,
-					   (const uint8_t *)envelope_bytes.p);
+	envelope =
+		locum__envelope__unpack(NULL, envelope_bytes.n, (const uint8_t *)envelope_bytes.p);
 	if (!envelope || envelope->n_recipients == 0 ||
 	    envelope->n_recipients > STORED_RECIPIENTS_MAX) {
 		log_error("spool.damaged", K_ID("id", id), K_Z("what", "envelope"),

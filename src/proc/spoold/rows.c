@@ -104,7 +104,7 @@ static Locum__RecipientRow *recipient_row(struct arena *a, const struct source *
 /* The first of these that a recipient is in tells what the message as a whole is. */
 static const Locum__MessageState ranks[] = {
 	LOCUM__MESSAGE_STATE__MESSAGE_DELIVERING, LOCUM__MESSAGE_STATE__MESSAGE_QUEUED,
-	LOCUM__MESSAGE_STATE__MESSAGE_HELD,	  LOCUM__MESSAGE_STATE__MESSAGE_PARKED,
+	LOCUM__MESSAGE_STATE__MESSAGE_HELD,       LOCUM__MESSAGE_STATE__MESSAGE_PARKED,
 	LOCUM__MESSAGE_STATE__MESSAGE_DELIVERED,  LOCUM__MESSAGE_STATE__MESSAGE_DROPPED,
 };
 
@@ -183,8 +183,8 @@ static int send_rows(struct task *tk, struct command *c, const struct source *s,
 
 		arena_init(&a, ROW_BYTES_MAX);
 		r = message_row(&a, s, &row);
-		for (; r == 0 && i < s->state->n_recipients &&
-		       row.n_recipients < RECIPIENTS_A_ROW; i++) {
+		for (; r == 0 && i < s->state->n_recipients && row.n_recipients < RECIPIENTS_A_ROW;
+		     i++) {
 			if (s->part != PART_ALL && s->state->recipients[i]->part != s->part)
 				continue;
 			row.recipients[row.n_recipients] = recipient_row(&a, s, i);

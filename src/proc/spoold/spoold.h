@@ -61,23 +61,23 @@ struct spoold {
 	struct finished finished;
 
 	/* commit.c */
-	nsec marked_at;           /* when the first mark was put into it; 0: none */
-	struct list committing;   /* of struct appending, in the batch */
+	nsec marked_at;         /* when the first mark was put into it; 0: none */
+	struct list committing; /* of struct appending, in the batch */
 	struct signal batch_changed;
 	struct list unsaved;
 
 	/* append.c */
 	struct list smtpins;
-	struct group senders;     /* tasks that write to smtpin */
+	struct group senders; /* tasks that write to smtpin */
 
 	/* deliver.c */
 	struct channel *smtpout[SMTPOUTS_MAX];
 	unsigned smtpout_last;
-	nsec smtpout_gone_at;     /* monotonic; meaningful while there is none */
-	struct signal work;       /* the dispatcher has something to ask */
+	nsec smtpout_gone_at; /* monotonic; meaningful while there is none */
+	struct signal work;   /* the dispatcher has something to ask */
 	struct group deliveries;
 	struct group probes;
-	struct group house;       /* dispatcher, committer, housekeeping */
+	struct group house; /* dispatcher, committer, housekeeping */
 
 	/* house.c */
 	bool accepting;
@@ -98,7 +98,7 @@ struct spoold {
 	/* for the operator */
 	uint64_t delivered_total; /* messages */
 	uint64_t damage_count;    /* records that replay could not read */
-	uint64_t corrupt_count;   /* messages held because what was read did not match its checksum */
+	uint64_t corrupt_count; /* messages held because what was read did not match its checksum */
 };
 
 /* --- spoold.c: life --- */

@@ -72,8 +72,8 @@ static void alert_domains(struct alerts *a, const struct spoold *sp)
 {
 	size_t said = 0;
 
-	for (struct sched_domain *d = sched_domain_walk(sp->sched, NULL);
-	     d && said < ALERTS_A_KIND; d = sched_domain_walk(sp->sched, d)) {
+	for (struct sched_domain *d = sched_domain_walk(sp->sched, NULL); d && said < ALERTS_A_KIND;
+	     d = sched_domain_walk(sp->sched, d)) {
 		if (d->configured)
 			continue;
 		said++;
@@ -162,7 +162,7 @@ static Locum__DestinationRow *destination_row(struct arena *a, const struct sche
 	row->domains = ARENA_ARRAY(a, char *, MIN(d->domain_count, (uint32_t)DOMAINS_A_ROW));
 	if (!row->domains)
 		return NULL;
-	LIST_EACH(&d->domains, struct sched_domain, in_destination, domain)
+	LIST_EACH (&d->domains, struct sched_domain, in_destination, domain)
 		if (row->n_domains < DOMAINS_A_ROW)
 			row->domains[row->n_domains++] = copy(a, domain->name);
 	return row;

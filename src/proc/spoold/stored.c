@@ -194,8 +194,8 @@ Locum__MessageState stored_part(const Locum__StoredState *state, uint32_t part)
 	}
 	if (held)
 		return LOCUM__MESSAGE_STATE__MESSAGE_HELD;
-	return parked ? LOCUM__MESSAGE_STATE__MESSAGE_PARKED :
-			LOCUM__MESSAGE_STATE__MESSAGE_DELIVERED;
+	return parked ? LOCUM__MESSAGE_STATE__MESSAGE_PARKED
+		      : LOCUM__MESSAGE_STATE__MESSAGE_DELIVERED;
 }
 
 /* --- what happens to recipients --- */
@@ -314,8 +314,7 @@ void stored_event(Locum__StoredState *state, nsec now_wall, const char *what, st
 	while (state->n_events >= STORED_EVENTS_MAX) {
 		locum__stored_event__free_unpacked(state->events[0], NULL);
 		state->n_events--;
-		memmove(state->events, state->events + 1,
-			state->n_events * sizeof(*state->events));
+		memmove(state->events, state->events + 1, state->n_events * sizeof(*state->events));
 	}
 	locum__stored_event__init(e);
 	e->at_wall = now_wall;
