@@ -145,7 +145,7 @@ static int vacate_step(struct spool *s, struct segment *seg)
 	while (s->compact.next_mark < seg->marks.n && copied < COPY_STEP_BYTES) {
 		struct entry *e = index_at(s, seg->marks.index[s->compact.next_mark]);
 
-		if (e->mark.serial == seg->serial) {
+		if (e->mark.serial == seg->serial && (!e->dead || tombstone_needed(e))) {
 			copied += place_bytes(e->mark);
 			r = e->dead ? copy_tombstone(s, e, to) : copy_state(s, e, to);
 		}

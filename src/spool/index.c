@@ -133,21 +133,30 @@ static void live_sub(struct spool *s, struct place p)
 	s->live_bytes -= place_bytes(p);
 }
 
-static void tombstone_add(struct spool *s, struct place p)
+/* A tombstone that shares its segment with the last message record it kills goes together with it; any other
+ * must outlive the records elsewhere. */
+bool tombstone_needed(const struct entry *e)
 {
-	segment_find(s, p.serial)->tombstone_bytes += place_bytes(p);
+	return e->dead && !(e->copies == 1 && e->message.serial == e->mark.serial);
 }
 
-static void tombstone_sub(struct spool *s, struct place p)
+static void tombstone_add(struct spool *s, const struct entry *e)
 {
-	segment_find(s, p.serial)->tombstone_bytes -= place_bytes(p);
+	if (tombstone_needed(e))
+		segment_find(s, e->mark.serial)->tombstone_bytes += place_bytes(e->mark);
+}
+
+static void tombstone_sub(struct spool *s, const struct entry *e)
+{
+	if (tombstone_needed(e))
+		segment_find(s, e->mark.serial)->tombstone_bytes -= place_bytes(e->mark);
 }
 
 void entry_message(struct spool *s, struct entry *e, struct segment *seg, struct place at)
 {
 	if (e->dead) {
 		/* The id was used again after its end. */
-		tombstone_sub(s, e->mark);
+		tombstone_sub(s, e);
 		e->mark = (struct place){ 0 };
 		e->dead = false;
 		s->messages++;
@@ -174,7 +183,7 @@ void entry_mark(struct spool *s, struct entry *e, struct segment *seg, struct pl
 		return;
 	}
 	if (e->dead)
-		tombstone_sub(s, e->mark);
+		tombstone_sub(s, e);
 	else if (e->mark.serial)
 		live_sub(s, e->mark);
 	if (done && !e->dead) {
@@ -185,17 +194,18 @@ void entry_mark(struct spool *s, struct entry *e, struct segment *seg, struct pl
 	must(done == e->dead);
 	e->mark = at;
 	if (done)
-		tombstone_add(s, at);
+		tombstone_add(s, e);
 	else
 		live_add(s, at);
 }
 
 void entry_lose_copy(struct spool *s, struct entry *e)
 {
-	must(e->copies > 0);
-	if (--e->copies > 0)
-		return;
-	must(e->dead);
-	tombstone_sub(s, e->mark);
-	index_remove(s, e);
+	must(e->copies > 0 && (e->dead || e->copies > 1));
+	tombstone_sub(s, e);
+	e->copies--;
+	if (e->copies > 0)
+		tombstone_add(s, e);
+	else
+		index_remove(s, e);
 }

@@ -184,6 +184,7 @@ int segment_reserve_refs(struct segment *seg);
 void entry_message(struct spool *s, struct entry *e, struct segment *seg, struct place at);
 /* A mark newer than all before; done: the message ends. */
 void entry_mark(struct spool *s, struct entry *e, struct segment *seg, struct place at, bool done);
+bool tombstone_needed(const struct entry *e);
 /* One of its message records is no longer on disk; the entry goes with the last. */
 void entry_lose_copy(struct spool *s, struct entry *e);
 

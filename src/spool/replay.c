@@ -125,7 +125,7 @@ static void reader_finish(struct reader *r)
 	uint64_t torn;
 
 	reader_judge(r, seg->sealed ? seg->seal_torn : c->batch_at, &torn);
-	if (seg->sealed && seg->allocated < seg->seal_end) {
+	if (seg->sealed && MAX(seg->allocated, FORMAT_RECORDS_AT) < seg->seal_end) {
 		struct scan_hole missing = { .from = seg->allocated,
 					     .to = seg->seal_end,
 					     .what = "cut short" };

@@ -48,7 +48,7 @@ static size_t read_forgiving(int fd, char *to, size_t n, uint64_t at)
 
 static int window_move(struct scan *c, uint64_t at, size_t n)
 {
-	size_t cap = MAX(SCAN_CHUNK, n), keep = 0;
+	size_t cap = MAX(MIN(SCAN_CHUNK, c->limit - at), n), keep = 0;
 
 	if (cap > c->window_cap) {
 		char *grown = realloc(c->window, cap);

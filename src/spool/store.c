@@ -15,7 +15,8 @@ static int append_fill(char *at, struct record_header *h, str envelope, int body
 	char *body = at + sizeof(*h) + envelope.n;
 	ssize_t got;
 
-	memcpy(at + sizeof(*h), envelope.p, envelope.n);
+	if (envelope.n > 0)
+		memcpy(at + sizeof(*h), envelope.p, envelope.n);
 	if (h->flags & RECORD_BIG)
 		return 0;
 	got = sys_read_at(body_fd, body, h->body_bytes, 0);
@@ -119,7 +120,8 @@ int spool_mark(struct spool *s, enum spool_event event, msg_id id, str state)
 		if (r < 0)
 			return r;
 	}
-	memcpy(at + sizeof(h), state.p, state.n);
+	if (state.n > 0)
+		memcpy(at + sizeof(h), state.p, state.n);
 	log_commit(s, l, at, &h, &place);
 	entry_mark(s, e, l->open, place, event == SPOOL_DONE);
 	if (e->big && event == SPOOL_DONE)
