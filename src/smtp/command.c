@@ -83,8 +83,8 @@ static bool keyword_valid(str keyword)
 {
 	for (size_t i = 0; i < keyword.n; i++) {
 		char c = keyword.p[i];
-		bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-			     (c >= 'A' && c <= 'Z');
+		bool alnum =
+			(c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 
 		if (!alnum && (c != '-' || !i))
 			return false;
@@ -228,7 +228,8 @@ enum smtp_complaint smtp_command_parse(str line, struct smtp_command *ret_comman
 		return SMTP_BAD_OCTETS;
 	str_cut(line, ' ', &word, &rest);
 	row = find_verb(word);
-	if (line.n + 2 > (row && row->argument == ARGUMENT_PATH ? SMTP_PATH_LINE_MAX : SMTP_LINE_MAX))
+	if (line.n + 2 >
+	    (row && row->argument == ARGUMENT_PATH ? SMTP_PATH_LINE_MAX : SMTP_LINE_MAX))
 		return SMTP_LINE_TOO_LONG;
 	if (row) {
 		c.verb = row->verb;

@@ -31,7 +31,7 @@ enum smtp_verb {
 
 enum smtp_complaint {
 	SMTP_FINE,
-	SMTP_BAD_OCTETS,          /* controls, NUL, bare CR or LF, octets above 127 */
+	SMTP_BAD_OCTETS, /* controls, NUL, bare CR or LF, octets above 127 */
 	SMTP_LINE_TOO_LONG,
 	SMTP_NO_SUCH_VERB,
 	SMTP_ARGUMENT_MISSING,
@@ -48,11 +48,11 @@ enum smtp_body { SMTP_BODY_NONE, SMTP_BODY_7BIT, SMTP_BODY_8BITMIME };
 
 struct smtp_command {
 	enum smtp_verb verb;
-	str argument;          /* what follows the verb, trimmed; HELO and EHLO: the client's name */
+	str argument; /* what follows the verb, trimmed; HELO and EHLO: the client's name */
 	struct smtp_path path; /* MAIL and RCPT */
 	bool size_given;
-	uint64_t size;         /* MAIL SIZE= */
-	enum smtp_body body;   /* MAIL BODY= */
+	uint64_t size;       /* MAIL SIZE= */
+	enum smtp_body body; /* MAIL BODY= */
 };
 
 enum smtp_complaint smtp_command_parse(str line, struct smtp_command *ret_command);

@@ -25,15 +25,18 @@ static const struct {
 	{ "MAIL with TO is refused", "MAIL TO:<a@b>", SMTP_MAIL, SMTP_ARGUMENT_INVALID, NULL },
 	{ "MAIL alone is refused", "MAIL", SMTP_MAIL, SMTP_ARGUMENT_MISSING, NULL },
 	{ "a path without <> is refused", "MAIL FROM:a@b", SMTP_MAIL, SMTP_PATH_INVALID, NULL },
-	{ "text behind the path is refused", "MAIL FROM:<a@b>x", SMTP_MAIL, SMTP_PATH_INVALID, NULL },
+	{ "text behind the path is refused", "MAIL FROM:<a@b>x", SMTP_MAIL, SMTP_PATH_INVALID,
+	  NULL },
 	{ "an 8-bit path is told apart", "RCPT TO:<\xe9@b>", SMTP_RCPT, SMTP_PATH_8BIT, NULL },
 	{ "an unknown parameter is refused", "MAIL FROM:<a@b> SMTPUTF8", SMTP_MAIL,
 	  SMTP_PARAMETER_UNKNOWN, NULL },
-	{ "RCPT takes no parameter", "RCPT TO:<a@b> NOTIFY=NEVER", SMTP_RCPT, SMTP_PARAMETER_UNKNOWN,
-	  NULL },
+	{ "RCPT takes no parameter", "RCPT TO:<a@b> NOTIFY=NEVER", SMTP_RCPT,
+	  SMTP_PARAMETER_UNKNOWN, NULL },
 	{ "not even one of MAIL", "RCPT TO:<a@b> SIZE=1", SMTP_RCPT, SMTP_PARAMETER_UNKNOWN, NULL },
-	{ "a keyword must be one", "MAIL FROM:<a@b> S_Z=1", SMTP_MAIL, SMTP_PARAMETER_INVALID, NULL },
-	{ "SIZE must be a number", "MAIL FROM:<a@b> SIZE=x", SMTP_MAIL, SMTP_PARAMETER_INVALID, NULL },
+	{ "a keyword must be one", "MAIL FROM:<a@b> S_Z=1", SMTP_MAIL, SMTP_PARAMETER_INVALID,
+	  NULL },
+	{ "SIZE must be a number", "MAIL FROM:<a@b> SIZE=x", SMTP_MAIL, SMTP_PARAMETER_INVALID,
+	  NULL },
 	{ "SIZE must have one", "MAIL FROM:<a@b> SIZE", SMTP_MAIL, SMTP_PARAMETER_INVALID, NULL },
 	{ "SIZE may stand once", "MAIL FROM:<a@b> SIZE=1 SIZE=2", SMTP_MAIL, SMTP_PARAMETER_INVALID,
 	  NULL },
@@ -123,7 +126,8 @@ static void test_line_lengths(void **state)
 
 		memset(line, 'x', sizeof line);
 		memcpy(line, lengths[i].start, strlen(lengths[i].start));
-		if (smtp_command_parse(str_mem(line, lengths[i].length), &c) != lengths[i].complaint)
+		if (smtp_command_parse(str_mem(line, lengths[i].length), &c) !=
+		    lengths[i].complaint)
 			fail_msg("%s", lengths[i].name);
 	}
 }

@@ -40,7 +40,10 @@ static void decode(str input, size_t first, size_t step, struct decoded *to)
 	assert_int_equal(to->n, to->d.bytes);
 }
 
-#define CASE(name, in, out, ended, cr, lf, rest) { name, STR(in), STR(out), ended, cr, lf, rest }
+#define CASE(name, in, out, ended, cr, lf, rest)                                                   \
+	{                                                                                          \
+		name, STR(in), STR(out), ended, cr, lf, rest                                       \
+	}
 
 static const struct {
 	const char *name;
@@ -50,17 +53,21 @@ static const struct {
 } cases[] = {
 	CASE("a line and the end", "a\r\n.\r\n", "a\r\n", true, false, false, 0),
 	CASE("a dot at once ends an empty message", ".\r\n", "", true, false, false, 0),
-	CASE("what follows the end is left alone", "a\r\n.\r\nQUIT\r\n", "a\r\n", true, false, false, 6),
-	CASE("a stuffed dot is taken off", "..\r\n...\r\n.\r\n", ".\r\n..\r\n", true, false, false, 0),
+	CASE("what follows the end is left alone", "a\r\n.\r\nQUIT\r\n", "a\r\n", true, false,
+	     false, 6),
+	CASE("a stuffed dot is taken off", "..\r\n...\r\n.\r\n", ".\r\n..\r\n", true, false, false,
+	     0),
 	CASE("a dot before text is taken off", ".a\r\n.\r\n", "a\r\n", true, false, false, 0),
-	CASE("a dot within a line stays", "a.\r\nb.c\r\n.\r\n", "a.\r\nb.c\r\n", true, false, false, 0),
+	CASE("a dot within a line stays", "a.\r\nb.c\r\n.\r\n", "a.\r\nb.c\r\n", true, false, false,
+	     0),
 	CASE("LF.LF does not end", "a\n.\nb\r\n.\r\n", "a\n.\nb\r\n", true, false, true, 0),
 	CASE("LF.CRLF does not end", "a\n.\r\nb\r\n.\r\n", "a\n.\r\nb\r\n", true, false, true, 0),
 	CASE("CRLF.LF does not end", "a\r\n.\nb\r\n.\r\n", "a\r\n\nb\r\n", true, false, true, 0),
 	CASE("CR.CR does not end", "a\r.\rb\r\n.\r\n", "a\r.\rb\r\n", true, true, false, 0),
 	CASE("CRLF.CR does not end", "a\r\n.\rb\r\n.\r\n", "a\r\n\rb\r\n", true, true, false, 0),
 	CASE("CR.CRLF does not end", "a\r.\r\nb\r\n.\r\n", "a\r.\r\nb\r\n", true, true, false, 0),
-	CASE("LFCR.CRLF does not end", "a\n\r.\r\n\r\n.\r\n", "a\n\r.\r\n\r\n", true, true, true, 0),
+	CASE("LFCR.CRLF does not end", "a\n\r.\r\n\r\n.\r\n", "a\n\r.\r\n\r\n", true, true, true,
+	     0),
 	CASE("CRLF.CRCRLF does not end", ".\r\r\nx\r\n.\r\n", "\r\r\nx\r\n", true, true, false, 0),
 	CASE("CRCRLF is a bare CR and a line end", "a\r\r\n.\r\n", "a\r\r\n", true, true, false, 0),
 	CASE("NUL is data", "a\0b\r\n.\r\n", "a\0b\r\n", true, false, false, 0),
@@ -80,10 +87,14 @@ static void test_every_cut_gives_the_same(void **state)
 
 				decode(cases[i].in, first, step, &got);
 				if (!str_eq(str_mem(got.p, got.n), cases[i].out))
-					fail_msg("%s: other bytes (%zu, %zu)", cases[i].name, first, step);
-				if (dot_in_ended(&got.d) != cases[i].ended || got.rest != cases[i].rest)
-					fail_msg("%s: other end (%zu, %zu)", cases[i].name, first, step);
-				if (got.d.bare_cr != cases[i].bare_cr || got.d.bare_lf != cases[i].bare_lf)
+					fail_msg("%s: other bytes (%zu, %zu)", cases[i].name, first,
+						 step);
+				if (dot_in_ended(&got.d) != cases[i].ended ||
+				    got.rest != cases[i].rest)
+					fail_msg("%s: other end (%zu, %zu)", cases[i].name, first,
+						 step);
+				if (got.d.bare_cr != cases[i].bare_cr ||
+				    got.d.bare_lf != cases[i].bare_lf)
 					fail_msg("%s: bare (%zu, %zu)", cases[i].name, first, step);
 			}
 }

@@ -20,9 +20,9 @@
 enum smtp_path_kind { SMTP_REVERSE_PATH, SMTP_FORWARD_PATH };
 
 struct smtp_path {
-	str mailbox; /* local@domain as written, without <> and route; empty: the null path <> */
-	str local;   /* as written, quotes included */
-	str domain;  /* as written, brackets included; empty for <> and <postmaster> */
+	str mailbox;  /* local@domain as written, without <> and route; empty: the null path <> */
+	str local;    /* as written, quotes included */
+	str domain;   /* as written, brackets included; empty for <> and <postmaster> */
 	bool literal; /* the domain is an address literal */
 };
 

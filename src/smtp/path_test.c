@@ -15,22 +15,29 @@ static const struct {
 	int r;
 	const char *mailbox, *rest;
 } path_cases[] = {
-	{ "a plain mailbox is taken", "<a@example.net>", SMTP_FORWARD_PATH, 0, "a@example.net", "" },
+	{ "a plain mailbox is taken", "<a@example.net>", SMTP_FORWARD_PATH, 0, "a@example.net",
+	  "" },
 	{ "what follows is left", "<a@b> SIZE=1", SMTP_REVERSE_PATH, 0, "a@b", " SIZE=1" },
 	{ "the null reverse-path is taken", "<>", SMTP_REVERSE_PATH, 0, "", "" },
 	{ "a null forward-path is refused", "<>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
 	{ "postmaster needs no domain", "<PostMaster>", SMTP_FORWARD_PATH, 0, "PostMaster", "" },
 	{ "only as a recipient", "<postmaster>", SMTP_REVERSE_PATH, -EINVAL, NULL, NULL },
 	{ "another bare local part is refused", "<root>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
-	{ "a source route is ignored", "<@a.example,@[192.0.2.1]:u@b.example>", SMTP_FORWARD_PATH, 0,
-	  "u@b.example", "" },
-	{ "a broken source route is refused", "<@a.example;u@b>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
-	{ "a route without a mailbox is refused", "<@a.example:>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
-	{ "a route ending in a comma is refused", "<@a,:u@b>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a source route is ignored", "<@a.example,@[192.0.2.1]:u@b.example>", SMTP_FORWARD_PATH,
+	  0, "u@b.example", "" },
+	{ "a broken source route is refused", "<@a.example;u@b>", SMTP_FORWARD_PATH, -EINVAL, NULL,
+	  NULL },
+	{ "a route without a mailbox is refused", "<@a.example:>", SMTP_FORWARD_PATH, -EINVAL, NULL,
+	  NULL },
+	{ "a route ending in a comma is refused", "<@a,:u@b>", SMTP_FORWARD_PATH, -EINVAL, NULL,
+	  NULL },
 	{ "a quoted local part may hold >", "<\"a>b\"@x>", SMTP_FORWARD_PATH, 0, "\"a>b\"@x", "" },
-	{ "and @, and an escaped quote", "<\"a@\\\"b\"@x>", SMTP_FORWARD_PATH, 0, "\"a@\\\"b\"@x", "" },
-	{ "a quote that never ends is refused", "<\"ab@x>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
-	{ "text behind the quotes is refused", "<\"a\"b@x>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "and @, and an escaped quote", "<\"a@\\\"b\"@x>", SMTP_FORWARD_PATH, 0, "\"a@\\\"b\"@x",
+	  "" },
+	{ "a quote that never ends is refused", "<\"ab@x>", SMTP_FORWARD_PATH, -EINVAL, NULL,
+	  NULL },
+	{ "text behind the quotes is refused", "<\"a\"b@x>", SMTP_FORWARD_PATH, -EINVAL, NULL,
+	  NULL },
 	{ "all atext is allowed", "<!#$%&'*+-/=?^_`{|}~@x>", SMTP_FORWARD_PATH, 0,
 	  "!#$%&'*+-/=?^_`{|}~@x", "" },
 	{ "a leading dot is refused", "<.a@x>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
@@ -44,22 +51,28 @@ static const struct {
 	{ "a label may not start with -", "<a@-b>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
 	{ "an underscore is let pass", "<a@my_host.example>", SMTP_REVERSE_PATH, 0,
 	  "a@my_host.example", "" },
-	{ "an IPv4 literal is taken", "<a@[192.0.2.1]>", SMTP_FORWARD_PATH, 0, "a@[192.0.2.1]", "" },
+	{ "an IPv4 literal is taken", "<a@[192.0.2.1]>", SMTP_FORWARD_PATH, 0, "a@[192.0.2.1]",
+	  "" },
 	{ "an IPv6 literal is taken", "<a@[IPv6:2001:db8::1]>", SMTP_FORWARD_PATH, 0,
 	  "a@[IPv6:2001:db8::1]", "" },
-	{ "an IPv6 literal needs its tag", "<a@[2001:db8::1]>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "an IPv6 literal needs its tag", "<a@[2001:db8::1]>", SMTP_FORWARD_PATH, -EINVAL, NULL,
+	  NULL },
 	{ "an IPv4 address is no IPv6 literal", "<a@[IPv6:192.0.2.1]>", SMTP_FORWARD_PATH, -EINVAL,
 	  NULL, NULL },
-	{ "a wrong literal is refused", "<a@[192.0.2.256]>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
-	{ "an unknown literal tag is refused", "<a@[X:1]>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a wrong literal is refused", "<a@[192.0.2.256]>", SMTP_FORWARD_PATH, -EINVAL, NULL,
+	  NULL },
+	{ "an unknown literal tag is refused", "<a@[X:1]>", SMTP_FORWARD_PATH, -EINVAL, NULL,
+	  NULL },
 	{ "an open literal is refused", "<a@[192.0.2.1>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
 	{ "no brackets, no path", "a@b", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
 	{ "an unclosed path is refused", "<a@b", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
 	{ "nothing is no path", "", SMTP_REVERSE_PATH, -EINVAL, NULL, NULL },
-	{ "8-bit local parts are told apart", "<\xc3\xa9@b>", SMTP_FORWARD_PATH, -EILSEQ, NULL, NULL },
+	{ "8-bit local parts are told apart", "<\xc3\xa9@b>", SMTP_FORWARD_PATH, -EILSEQ, NULL,
+	  NULL },
 	{ "8-bit domains too", "<e@\xc3\xa9>", SMTP_REVERSE_PATH, -EILSEQ, NULL, NULL },
 	{ "8-bit in quotes too", "<\"\xc3\xa9\"@b>", SMTP_REVERSE_PATH, -EILSEQ, NULL, NULL },
-	{ "64 octets of local part are allowed", "<" A64 "@x>", SMTP_FORWARD_PATH, 0, A64 "@x", "" },
+	{ "64 octets of local part are allowed", "<" A64 "@x>", SMTP_FORWARD_PATH, 0, A64 "@x",
+	  "" },
 	{ "65 are not", "<a" A64 "@x>", SMTP_FORWARD_PATH, -EMSGSIZE, NULL, NULL },
 	{ "a label of 63 is allowed", "<a@" L63 ">", SMTP_FORWARD_PATH, 0, "a@" L63, "" },
 	{ "one of 64 is not", "<a@b" L63 ">", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
@@ -71,7 +84,8 @@ static void test_paths(void **state)
 	for (size_t i = 0; i < ELEMENTS(path_cases); i++) {
 		struct smtp_path path;
 		str rest;
-		int r = smtp_path_parse(str_of(path_cases[i].text), path_cases[i].kind, &path, &rest);
+		int r = smtp_path_parse(str_of(path_cases[i].text), path_cases[i].kind, &path,
+					&rest);
 
 		if (r != path_cases[i].r)
 			fail_msg("%s: %d instead of %d", path_cases[i].name, r, path_cases[i].r);
@@ -106,8 +120,9 @@ static void test_plain(void **state)
 		struct smtp_path path;
 		str rest;
 
-		assert_int_equal(smtp_path_parse(str_of(plain_cases[i].text), SMTP_FORWARD_PATH, &path,
-						 &rest), 0);
+		assert_int_equal(smtp_path_parse(str_of(plain_cases[i].text), SMTP_FORWARD_PATH,
+						 &path, &rest),
+				 0);
 		if (!str_eq(smtp_path_plain(&path, text), str_of(plain_cases[i].plain)))
 			fail_msg("%s: %s", plain_cases[i].name, text);
 		if (smtp_path_is_postmaster(&path) != plain_cases[i].postmaster)
@@ -125,7 +140,8 @@ static void test_a_path_has_256_octets_at_most(void **state)
 	for (int label = 60; label < 63; label++) {
 		int n = snprintf(text, sizeof text, "<%s@%s.%s.%.*s>", A64, L63, L63, label, L63);
 
-		assert_int_equal(smtp_path_parse(str_mem(text, (size_t)n), SMTP_FORWARD_PATH, &path, &rest),
+		assert_int_equal(smtp_path_parse(str_mem(text, (size_t)n), SMTP_FORWARD_PATH, &path,
+						 &rest),
 				 n <= 256 ? 0 : -EMSGSIZE);
 		assert_int_equal(smtp_mailbox_parse(str_mem(text + 1, (size_t)n - 2), &path),
 				 n <= 256 ? 0 : -EMSGSIZE);

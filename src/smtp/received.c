@@ -149,9 +149,10 @@ static void civil_from_days(int64_t days, int64_t *ret_year, unsigned *ret_month
 	int64_t z = days + 719468; /* days from 0000-03-01 to 1970-01-01 */
 	int64_t era = (z >= 0 ? z : z - 146096) / 146097;
 	unsigned day_of_era = (unsigned)(z - era * 146097);
-	unsigned year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 -
-				day_of_era / 146096) / 365;
-	unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	unsigned year_of_era =
+		(day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+	unsigned day_of_year =
+		day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
 	unsigned march_month = (5 * day_of_year + 2) / 153;
 
 	*ret_day = day_of_year - (153 * march_month + 2) / 5 + 1;

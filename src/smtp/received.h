@@ -23,15 +23,15 @@
 #define RECEIVED_MAX 2048
 
 struct received {
-	str helo;        /* empty: none was said */
-	str name;        /* forward-confirmed reverse name; empty: none */
-	str address;     /* textual IP */
+	str helo;    /* empty: none was said */
+	str name;    /* forward-confirmed reverse name; empty: none */
+	str address; /* textual IP */
 	bool esmtp;
 	str tls_version; /* empty: plaintext */
 	str tls_cipher;
-	str hostname;    /* our name */
+	str hostname; /* our name */
 	msg_id id;
-	str recipient;   /* the single recipient without <>, or empty: then `domain` */
+	str recipient; /* the single recipient without <>, or empty: then `domain` */
 	str domain;
 	nsec arrived_wall;
 };

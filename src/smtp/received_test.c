@@ -15,29 +15,46 @@ static const struct {
 	const char *text;
 } cases[] = {
 	{ "everything known",
-	  { .helo = STR("client.example"), .name = STR("client.example"), .address = STR("192.0.2.1"),
-	    .esmtp = true, .tls_version = STR("TLSv1.3"), .tls_cipher = STR("TLS_AES_256_GCM_SHA384"),
-	    .hostname = STR("mx2.example.net"), .recipient = STR("a@example.cz"),
-	    .domain = STR("example.cz"), .arrived_wall = arrived },
+	  { .helo = STR("client.example"),
+	    .name = STR("client.example"),
+	    .address = STR("192.0.2.1"),
+	    .esmtp = true,
+	    .tls_version = STR("TLSv1.3"),
+	    .tls_cipher = STR("TLS_AES_256_GCM_SHA384"),
+	    .hostname = STR("mx2.example.net"),
+	    .recipient = STR("a@example.cz"),
+	    .domain = STR("example.cz"),
+	    .arrived_wall = arrived },
 	  "Received: from client.example (client.example [192.0.2.1])\r\n"
 	  "\tby mx2.example.net (Locum) with ESMTPS id " ULID "\r\n"
 	  "\t(TLSv1.3 TLS_AES_256_GCM_SHA384)\r\n"
 	  "\tfor <a@example.cz>; Tue, 24 Nov 2026 06:24:00 +0000\r\n" },
 	{ "plaintext HELO, no name, several recipients",
-	  { .helo = STR("x"), .address = STR("2001:db8::1"), .hostname = STR("mx2.example.net"),
-	    .domain = STR("example.cz"), .arrived_wall = arrived },
+	  { .helo = STR("x"),
+	    .address = STR("2001:db8::1"),
+	    .hostname = STR("mx2.example.net"),
+	    .domain = STR("example.cz"),
+	    .arrived_wall = arrived },
 	  "Received: from x ([IPv6:2001:db8::1])\r\n"
 	  "\tby mx2.example.net (Locum) with SMTP id " ULID "\r\n"
 	  "\t(for example.cz); Tue, 24 Nov 2026 06:24:00 +0000\r\n" },
 	{ "a HELO cannot write into the header",
-	  { .helo = STR("a) by\r\nX: (\"\\;<>\x80\0b"), .name = STR("n)\r\n"), .address = STR("nonsense"),
-	    .esmtp = true, .hostname = STR("h"), .recipient = STR("a>\r\nb"), .arrived_wall = arrived },
+	  { .helo = STR("a) by\r\nX: (\"\\;<>\x80\0b"),
+	    .name = STR("n)\r\n"),
+	    .address = STR("nonsense"),
+	    .esmtp = true,
+	    .hostname = STR("h"),
+	    .recipient = STR("a>\r\nb"),
+	    .arrived_wall = arrived },
 	  "Received: from a??by??X:?????????b (n??? [unknown])\r\n"
 	  "\tby h (Locum) with ESMTP id " ULID ";\r\n"
 	  "\tTue, 24 Nov 2026 06:24:00 +0000\r\n" },
 	{ "a quoted recipient is written as it was given",
-	  { .helo = STR("h"), .address = STR("192.0.2.1"), .hostname = STR("h"),
-	    .recipient = STR("\"a>; (b\"@x"), .arrived_wall = arrived },
+	  { .helo = STR("h"),
+	    .address = STR("192.0.2.1"),
+	    .hostname = STR("h"),
+	    .recipient = STR("\"a>; (b\"@x"),
+	    .arrived_wall = arrived },
 	  "Received: from h ([192.0.2.1])\r\n\tby h (Locum) with SMTP id " ULID "\r\n"
 	  "\tfor <\"a>; (b\"@x>; Tue, 24 Nov 2026 06:24:00 +0000\r\n" },
 };

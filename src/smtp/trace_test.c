@@ -17,7 +17,8 @@ struct finds {
 static bool is_our_name(void *arg, str name)
 {
 	(void)arg;
-	return str_case_eq(name, STR("mx2.example.net")) || str_case_eq(name, STR("old.example.net"));
+	return str_case_eq(name, STR("mx2.example.net")) ||
+	       str_case_eq(name, STR("old.example.net"));
 }
 
 static void found(void *arg, const struct trace_own *own)
@@ -41,7 +42,9 @@ static void scan(str message, size_t step, struct trace *t, struct finds *f)
 	trace_end(t);
 }
 
-#define OURS "Received: from x (y [192.0.2.1])\r\n\tby mx2.example.net (Locum) with ESMTPS id " ULID "\r\n"
+#define OURS                                                                                       \
+	"Received: from x (y [192.0.2.1])\r\n\tby mx2.example.net (Locum) with ESMTPS id " ULID    \
+	"\r\n"
 
 static const struct {
 	const char *name, *message;
@@ -51,36 +54,44 @@ static const struct {
 } cases[] = {
 	{ "no header at all", "\r\nbody", 0, 0, "", "" },
 	{ "nothing", "", 0, 0, "", "" },
-	{ "others' fields are counted", "Received: by a\r\nX: b\r\nreceived : from c\r\n\r\n", 2, 0, "", "" },
+	{ "others' fields are counted", "Received: by a\r\nX: b\r\nreceived : from c\r\n\r\n", 2, 0,
+	  "", "" },
 	{ "the body is not looked at", "Received: a\r\n\r\nReceived: b\r\n", 1, 0, "", "" },
 	{ "a folded line is no field", "Subject: x\r\n Received: b\r\n\r\n", 0, 0, "", "" },
-	{ "another name is another field", "Received-SPF: pass\r\nReceivedX: y\r\n\r\n", 0, 0, "", "" },
-	{ "ours names its recipient", OURS "\tfor <a@b.example>; Tue\r\n\r\n", 1, 1, "a@b.example", "" },
+	{ "another name is another field", "Received-SPF: pass\r\nReceivedX: y\r\n\r\n", 0, 0, "",
+	  "" },
+	{ "ours names its recipient", OURS "\tfor <a@b.example>; Tue\r\n\r\n", 1, 1, "a@b.example",
+	  "" },
 	{ "ours names its domain", OURS "\t(for b.example); Tue\r\n\r\n", 1, 1, "", "b.example" },
 	{ "ours with TLS", OURS "\t(TLSv1.3 X)\r\n\tfor <a@b>; Tue\r\n\r\n", 1, 1, "a@b", "" },
 	{ "ours without either", OURS "\t; Tue\r\n\r\n", 1, 1, "", "" },
 	{ "ours as the last line, unended", OURS "\tfor <a@b>; Tue", 1, 1, "a@b", "" },
 	{ "an alias is ours too",
-	  "Received: from x\r\n by OLD.example.net (Locum) with SMTP id " ULID "\r\n for <a@b>; x\r\n\r\n", 1, 1,
-	  "a@b", "" },
+	  "Received: from x\r\n by OLD.example.net (Locum) with SMTP id " ULID
+	  "\r\n for <a@b>; x\r\n\r\n",
+	  1, 1, "a@b", "" },
 	{ "a client may call itself by",
-	  "Received: from by (x) by mx2.example.net (Locum) id " ULID " (for d); x\r\n\r\n", 1, 1, "", "d" },
+	  "Received: from by (x) by mx2.example.net (Locum) id " ULID " (for d); x\r\n\r\n", 1, 1,
+	  "", "d" },
 	{ "another host's is not ours",
-	  "Received: from x by mx9.example.net (Locum) with SMTP id " ULID " for <a@b>; x\r\n\r\n", 1, 0, "",
-	  "" },
+	  "Received: from x by mx9.example.net (Locum) with SMTP id " ULID " for <a@b>; x\r\n\r\n",
+	  1, 0, "", "" },
 	{ "another program's is not ours",
-	  "Received: from x by mx2.example.net (Postfix) with SMTP id " ULID " for <a@b>; x\r\n\r\n", 1, 0,
-	  "", "" },
+	  "Received: from x by mx2.example.net (Postfix) with SMTP id " ULID
+	  " for <a@b>; x\r\n\r\n",
+	  1, 0, "", "" },
 	{ "an id of another kind is not ours",
-	  "Received: from x by mx2.example.net (Locum) with SMTP id 4Abc for <a@b>; x\r\n\r\n", 1, 0, "", "" },
+	  "Received: from x by mx2.example.net (Locum) with SMTP id 4Abc for <a@b>; x\r\n\r\n", 1,
+	  0, "", "" },
 	{ "a comment hides nothing and shows nothing",
 	  "Received: from (by mx2.example.net (Locum) id " ULID ") by z; x\r\n\r\n", 1, 0, "", "" },
 	{ "a quoted string is one word",
-	  "Received: from \"a by mx2.example.net (Locum) id " ULID " \" by z; x\r\n\r\n", 1, 0, "", "" },
+	  "Received: from \"a by mx2.example.net (Locum) id " ULID " \" by z; x\r\n\r\n", 1, 0, "",
+	  "" },
 	{ "nothing counts behind the semicolon",
 	  "Received: from x; by mx2.example.net (Locum) id " ULID "\r\n\r\n", 1, 0, "", "" },
-	{ "several of ours are all found", OURS "\tfor <a@b>; T\r\n" OURS "\tfor <c@d>; T\r\n\r\n", 2, 2, "c@d",
-	  "" },
+	{ "several of ours are all found", OURS "\tfor <a@b>; T\r\n" OURS "\tfor <c@d>; T\r\n\r\n",
+	  2, 2, "c@d", "" },
 };
 
 static void test_traces(void **state)
@@ -97,7 +108,8 @@ static void test_traces(void **state)
 				fail_msg("%s: %u hops (%zu)", cases[i].name, t.hops, step);
 			if (f.count != cases[i].own)
 				fail_msg("%s: %u own (%zu)", cases[i].name, f.count, step);
-			if (strcmp(f.recipient, cases[i].recipient) || strcmp(f.domain, cases[i].domain))
+			if (strcmp(f.recipient, cases[i].recipient) ||
+			    strcmp(f.domain, cases[i].domain))
 				fail_msg("%s: %s %s", cases[i].name, f.recipient, f.domain);
 			if (f.count && strcmp(f.id, ULID))
 				fail_msg("%s: id %s", cases[i].name, f.id);
@@ -107,9 +119,13 @@ static void test_traces(void **state)
 static void test_reads_back_what_received_writes(void **state)
 {
 	char helo[255], name[255], local[65];
-	struct received r = { .helo = str_mem(helo, sizeof helo), .name = str_mem(name, sizeof name),
-			      .address = STR("192.0.2.1"), .esmtp = true, .tls_version = STR("TLSv1.3"),
-			      .tls_cipher = STR("X"), .hostname = STR("mx2.example.net"),
+	struct received r = { .helo = str_mem(helo, sizeof helo),
+			      .name = str_mem(name, sizeof name),
+			      .address = STR("192.0.2.1"),
+			      .esmtp = true,
+			      .tls_version = STR("TLSv1.3"),
+			      .tls_cipher = STR("X"),
+			      .hostname = STR("mx2.example.net"),
 			      .domain = STR("b.example") };
 	struct finds f;
 	static struct trace t;

@@ -48,7 +48,9 @@ static void scan(str message, size_t step, struct trace *t, struct finds *f)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct trace t;
-	struct received r = { .hostname = STR("mx.x"), .domain = STR("x"), .address = STR("192.0.2.1") };
+	struct received r = { .hostname = STR("mx.x"),
+			      .domain = STR("x"),
+			      .address = STR("192.0.2.1") };
 	struct finds whole, cut, own;
 	uint32_t hops;
 	struct buf b;

@@ -21,6 +21,7 @@ A FILE.smtp holds cases. A case starts with `== NAME`; its name is the requireme
   again [NAME]   a new connection, beside the present one, which is forgotten but stays open
   early TEXT     a new connection on which TEXT is there before the server looks
   log REGEX      locumd logs this, soon
+  reload NAME = VALUE   the limits block gets another value, and locumd SIGHUP (after `restart`)
   restart        a locumd of its own for what follows in this case; `terminate` sends it SIGTERM
 
 TEXT knows \\0 \\r \\n \\t \\\\ and \\xHH. A file may start with lines `config NAME = VALUE` for the limits
@@ -88,7 +89,7 @@ class Locumd:
                         "-nodes", "-subj", "/CN=mx2.example.net", "-days", "30", "-keyout", key,
                         "-out", cert], check=True, capture_output=True)
         (self.dir / "users").write_text("user@listed.example\n")
-        (self.dir / "state").mkdir()
+        (self.dir / "state").mkdir(exist_ok=True)
         self.dir.chmod(0o755)
         rows = "\n".join(f"    {k} = {v}" for k, v in limits.items())
         (self.dir / "locum.conf").write_text(f'''
@@ -121,6 +122,10 @@ domain "any.example" {{
     recipients = "any"
 }}
 ''')
+
+    def reload(self, limits):
+        self.write_config(limits)
+        self.process.send_signal(signal.SIGHUP)
 
     def read_log(self):
         for line in self.process.stdout or []:
@@ -296,6 +301,12 @@ class Player:
     def restart(self, _):
         self.own, self.log_from = self.runner.start(self.runner.limits), 0
 
+    def reload(self, rest):
+        name, value = (part.strip() for part in rest.split("=", 1))
+        self.own.reload({**self.runner.limits, name: value})
+        self.expect_log("reload.done")
+        time.sleep(0.2)
+
     def terminate(self, _):
         self.now().process.terminate()
 
@@ -318,6 +329,7 @@ class Player:
             "early": self.early,
             "log": self.expect_log,
             "restart": self.restart,
+            "reload": self.reload,
             "terminate": self.terminate,
         }
         for number, line in lines:

@@ -9,7 +9,8 @@ static const str text_table[ANSWER_COUNT] = {
 	ROW(SENDER_OK, "250 2.1.0 Sender ok"),
 	ROW(RECIPIENT_OK, "250 2.1.5 Recipient ok"),
 	ROW(VERIFY, "252 2.0.0 Send some mail, I will try to deliver it"),
-	ROW(HELP, "214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP STARTTLS QUIT: see RFC 5321"),
+	ROW(HELP,
+	    "214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP STARTTLS QUIT: see RFC 5321"),
 	ROW(BYE, "221 2.0.0 Bye"),
 
 	ROW(BAD_OCTETS, "500 5.5.2 A command is printable ASCII and ends in CR LF"),
@@ -45,7 +46,8 @@ static const str text_table[ANSWER_COUNT] = {
 	ROW(NO_SPACE, "452 4.3.1 No space for mail now, try again later"),
 	ROW(BUSY, "452 4.3.1 Too much mail in progress, try again later"),
 	ROW(NOT_STORED, "451 4.3.0 The message could not be stored, try again later"),
-	ROW(TOO_MANY_RECIPIENTS, "452 4.5.3 Too many recipients, send the rest in another transaction"),
+	ROW(TOO_MANY_RECIPIENTS,
+	    "452 4.5.3 Too many recipients, send the rest in another transaction"),
 
 	ROW(EARLY_TALKER, "554 5.5.1 You spoke before the greeting"),
 	ROW(TOO_MANY_ERRORS, "421 4.7.0 Too many errors, goodbye"),

@@ -25,7 +25,7 @@ static uint64_t key_hash(const struct client_table *t, const struct addr *key)
 
 static struct client *find(const struct client_table *t, const struct addr *key, uint64_t hash)
 {
-	MAP_FIND(&t->clients, hash, struct client, link, c)
+	MAP_FIND (&t->clients, hash, struct client, link, c)
 		if (addr_same_ip(&c->key, key))
 			return c;
 	return NULL;

@@ -12,7 +12,8 @@ static size_t discard(struct stream *stream, str pending)
 	return n;
 }
 
-int command_line_read(struct task *tk, struct session *s, nsec deadline, str *ret_line, size_t *ret_bytes)
+int command_line_read(struct task *tk, struct session *s, nsec deadline, str *ret_line,
+		      size_t *ret_bytes)
 {
 	size_t searched = 0, discarded = 0;
 

@@ -89,7 +89,8 @@ static int intake_new(struct task *tk, struct session *s, struct intake **ret_in
 
 static nsec intake_deadline(struct task *tk, const struct intake *in)
 {
-	nsec by_rate = in->started + DATA_TIME + (nsec)(in->bytes_seen / DATA_BYTES_A_SECOND) * NSEC_S;
+	nsec by_rate =
+		in->started + DATA_TIME + (nsec)(in->bytes_seen / DATA_BYTES_A_SECOND) * NSEC_S;
 
 	return MIN(task_in(tk, BLOCK_TIME), by_rate);
 }
@@ -160,8 +161,8 @@ static void log_verdict(const struct intake *in, enum answer a, msg_id id)
 		K_Z("helo", s->helo ? s->helo : ""),
 		K_Z("tls", tls ? tls : "none"),
 		K_INT("bytes", in->body.bytes),
-		a == ANSWER_QUEUED ? (struct log_field)K_ID("id", id) :
-				     (struct log_field)K("reply", answer_line(a)),
+		a == ANSWER_QUEUED ? (struct log_field)K_ID("id", id)
+				   : (struct log_field)K("reply", answer_line(a)),
 		{ .kind = LOG_END },
 	};
 

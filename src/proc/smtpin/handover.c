@@ -43,7 +43,7 @@ static void fill_envelope(const struct session *s, const struct body *body, bool
 	locum__envelope__init(e);
 	transaction_fill_envelope(s->transaction, e);
 	e->arrived_wall = sys_now_wall();
-	sys_random(random, sizeof(random));
+	server_random(s->srv, random);
 	h->id = id_make(e->arrived_wall, random);
 	e->id = (ProtobufCBinaryData){ sizeof(h->id.byte), h->id.byte };
 	e->client = &h->client;
@@ -70,8 +70,8 @@ static enum answer answer_to(const struct ipc_message *reply)
 	}
 }
 
-enum answer session_hand_over(struct task *tk, struct session *s, const struct body *body, bool any_8bit,
-			      msg_id *ret_id)
+enum answer session_hand_over(struct task *tk, struct session *s, const struct body *body,
+			      bool any_8bit, msg_id *ret_id)
 {
 	_cleanup_(ipc_message_done) struct ipc_message reply = { 0 };
 	struct handover *h = ARENA_NEW(transaction_arena(s->transaction), struct handover);
@@ -90,7 +90,8 @@ enum answer session_hand_over(struct task *tk, struct session *s, const struct b
 	/* Replies to what was pipelined before must not wait for the disk. */
 	r = stream_flush(tk, &s->stream, task_in(tk, APPEND_TIME));
 	if (r == 0)
-		r = ipc_call(tk, s->srv->spoold, &h->packet, body->fd, &reply, task_in(tk, APPEND_TIME));
+		r = ipc_call(tk, s->srv->spoold, &h->packet, body->fd, &reply,
+			     task_in(tk, APPEND_TIME));
 	if (r < 0) {
 		log_warn("spool.unreachable", K_ID("id", h->id), K_ERR(r));
 		return ANSWER_NOT_STORED;

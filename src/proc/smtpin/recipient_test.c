@@ -56,11 +56,14 @@ static const struct {
 	{ "nor one below ours", "<a@sub.any.example>", RECIPIENT_NOT_OURS, NULL },
 	{ "nor our own host name", "<a@mx2.example.net>", RECIPIENT_NOT_OURS, NULL },
 	{ "nor an address literal", "<a@[127.0.0.1]>", RECIPIENT_NOT_OURS, NULL },
-	{ "a source route does not relay", "<@any.example:a@other.example>", RECIPIENT_NOT_OURS, NULL },
+	{ "a source route does not relay", "<@any.example:a@other.example>", RECIPIENT_NOT_OURS,
+	  NULL },
 	{ "a percent sign does not relay", "<a%other.example@any.example>", RECIPIENT_TAKEN,
 	  "a%other.example@any.example" },
-	{ "a listed user is taken", "<User@Listed.example>", RECIPIENT_TAKEN, "User@Listed.example" },
-	{ "also in quotes", "<\"user\"@listed.example>", RECIPIENT_TAKEN, "\"user\"@listed.example" },
+	{ "a listed user is taken", "<User@Listed.example>", RECIPIENT_TAKEN,
+	  "User@Listed.example" },
+	{ "also in quotes", "<\"user\"@listed.example>", RECIPIENT_TAKEN,
+	  "\"user\"@listed.example" },
 	{ "an unlisted one is unknown", "<users@listed.example>", RECIPIENT_UNKNOWN, NULL },
 	{ "postmaster needs no listing", "<PostMaster@listed.example>", RECIPIENT_TAKEN,
 	  "PostMaster@listed.example" },
@@ -72,7 +75,8 @@ static const struct {
 	  "postmaster@first.example" },
 	{ "and our old name's", "<postmaster@OLD.example.net>", RECIPIENT_TAKEN,
 	  "postmaster@first.example" },
-	{ "another's postmaster is not ours", "<postmaster@other.example>", RECIPIENT_NOT_OURS, NULL },
+	{ "another's postmaster is not ours", "<postmaster@other.example>", RECIPIENT_NOT_OURS,
+	  NULL },
 };
 
 static void test_recipients(void **state)
@@ -84,7 +88,8 @@ static void test_recipients(void **state)
 		struct recipient r;
 		str rest;
 
-		assert_int_equal(smtp_path_parse(str_of(cases[i].path), SMTP_FORWARD_PATH, &path, &rest), 0);
+		assert_int_equal(
+			smtp_path_parse(str_of(cases[i].path), SMTP_FORWARD_PATH, &path, &rest), 0);
 		if (recipient_check(conf, &path, text, &r) != cases[i].verdict)
 			fail_msg("%s", cases[i].name);
 		if (cases[i].address && !str_eq(r.address, str_of(cases[i].address)))

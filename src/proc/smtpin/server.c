@@ -53,6 +53,16 @@ int server_configure(struct server *srv, struct conf *conf)
 	return 0;
 }
 
+void server_random(struct server *srv, uint8_t random[static 10])
+{
+	if (!srv->random.left) {
+		sys_random(srv->random.byte, sizeof(srv->random.byte));
+		srv->random.left = sizeof(srv->random.byte);
+	}
+	srv->random.left -= 10;
+	memcpy(random, srv->random.byte + srv->random.left, 10);
+}
+
 /* --- counters --- */
 
 static void send_counters(struct task *tk, struct server *srv)
@@ -206,7 +216,7 @@ void server_add_listener(struct server *srv, str name, int fd, bool last)
 
 static void end_waiting_sessions(struct server *srv)
 {
-	LIST_EACH(&srv->session_list, struct session, link, s)
+	LIST_EACH (&srv->session_list, struct session, link, s)
 		if (s->waiting)
 			task_cancel(s->task);
 }

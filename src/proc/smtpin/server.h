@@ -34,6 +34,11 @@ struct server {
 		uint64_t sessions_total, accepted_total, refused_total, deferred_total;
 	} counters;
 
+	struct {
+		uint8_t byte[1000];
+		size_t left;
+	} random; /* drawn ahead: a system call for a hundred ids */
+
 	struct list incoming; /* listeners of a set that is not complete yet */
 	nsec limit_logged_at;
 	uint64_t limit_unlogged; /* connections turned away since */
@@ -43,6 +48,8 @@ void server_init(struct server *srv, struct worker *w);
 
 /* Settings from w->conf. 0 or a negative errno, logged. */
 int server_configure(struct server *srv, struct conf *conf);
+/* The random part of an id. */
+void server_random(struct server *srv, uint8_t random[static 10]);
 void server_start_counters(struct server *srv);
 /* The hook of worker.h: fd is ours from here on. */
 void server_add_listener(struct server *srv, str name, int fd, bool last);

@@ -71,7 +71,8 @@ static int greet(struct task *tk, struct session *s)
 	char line[300];
 	int n;
 
-	n = snprintf(line, sizeof(line), "220 %.*s ESMTP Locum\r\n", STR_ARG(s->settings->conf->hostname));
+	n = snprintf(line, sizeof(line), "220 %.*s ESMTP Locum\r\n",
+		     STR_ARG(s->settings->conf->hostname));
 	must(n > 0 && (size_t)n < sizeof(line));
 	return session_write(tk, s, str_mem(line, (size_t)n));
 }
@@ -249,18 +250,10 @@ static enum answer do_not_offered(struct session *s, const struct smtp_command *
 }
 
 static enum answer (*const do_table[])(struct session *s, const struct smtp_command *c) = {
-	[SMTP_HELO] = do_hello,
-	[SMTP_EHLO] = do_hello,
-	[SMTP_MAIL] = do_mail,
-	[SMTP_RCPT] = do_rcpt,
-	[SMTP_DATA] = do_data,
-	[SMTP_RSET] = do_rset,
-	[SMTP_NOOP] = do_noop,
-	[SMTP_VRFY] = do_vrfy,
-	[SMTP_HELP] = do_help,
-	[SMTP_QUIT] = do_quit,
-	[SMTP_STARTTLS] = do_starttls,
-	[SMTP_NOT_OFFERED] = do_not_offered,
+	[SMTP_HELO] = do_hello, [SMTP_EHLO] = do_hello,        [SMTP_MAIL] = do_mail,
+	[SMTP_RCPT] = do_rcpt,  [SMTP_DATA] = do_data,         [SMTP_RSET] = do_rset,
+	[SMTP_NOOP] = do_noop,  [SMTP_VRFY] = do_vrfy,         [SMTP_HELP] = do_help,
+	[SMTP_QUIT] = do_quit,  [SMTP_STARTTLS] = do_starttls, [SMTP_NOT_OFFERED] = do_not_offered,
 };
 
 /* --- one turn --- */

@@ -28,9 +28,9 @@ struct session {
 	struct reverse *reverse;         /* may be NULL */
 	struct transaction *transaction; /* between MAIL and the end of data; else NULL */
 	enum hello hello;
-	char *helo; /* NULL while HELLO_NONE */
+	char *helo;        /* NULL while HELLO_NONE */
 	bool mail_refused; /* the last MAIL: what was pipelined behind it is no new mistake */
-	bool waiting; /* for a command, without a transaction: may be ended at any time */
+	bool waiting;      /* for a command, without a transaction: may be ended at any time */
 	uint16_t mistakes;
 	uint16_t fills; /* reads since others were given a turn */
 	uint32_t messages;
@@ -53,7 +53,7 @@ int session_receive(struct task *tk, struct session *s, enum answer *ret_last_wo
 /* handover.c: envelope and sealed body to spoold. ANSWER_QUEUED only once spoold said that the message is
  * on stable storage. */
 struct body;
-enum answer session_hand_over(struct task *tk, struct session *s, const struct body *body, bool any_8bit,
-			      msg_id *ret_id);
+enum answer session_hand_over(struct task *tk, struct session *s, const struct body *body,
+			      bool any_8bit, msg_id *ret_id);
 
 const char *session_listener(const struct session *s);

@@ -81,10 +81,14 @@ static void connect_spoold(void)
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-	assert_int_equal(channel_new(world.loop, pair[0], LOCUM__PROCESS__SMTPIN, LOCUM__PROCESS__SPOOLD, 0,
-				     smtpin_handler, NULL, NULL, &world.srv.spoold), 0);
-	assert_int_equal(channel_new(world.loop, pair[1], LOCUM__PROCESS__SPOOLD, LOCUM__PROCESS__SMTPIN, 0,
-				     spoold_handler, NULL, NULL, &world.spoold_end), 0);
+	assert_int_equal(channel_new(world.loop, pair[0], LOCUM__PROCESS__SMTPIN,
+				     LOCUM__PROCESS__SPOOLD, 0, smtpin_handler, NULL, NULL,
+				     &world.srv.spoold),
+			 0);
+	assert_int_equal(channel_new(world.loop, pair[1], LOCUM__PROCESS__SPOOLD,
+				     LOCUM__PROCESS__SMTPIN, 0, spoold_handler, NULL, NULL,
+				     &world.spoold_end),
+			 0);
 }
 
 /* Reads until a reply's last line came; false at end of file. */
@@ -199,27 +203,28 @@ static void codes(char *to, size_t size)
 #define ENVELOPE "MAIL FROM:<s@c.example>\r\nRCPT TO:<a@ours.example>\r\n"
 #define MESSAGE "Subject: x\r\n\r\nbody\r\n"
 #define LOOP(tail)                                                                                 \
-	"Received: from x (y [192.0.2.9])\r\n\tby mx2.example.net (Locum) with ESMTP id "           \
+	"Received: from x (y [192.0.2.9])\r\n\tby mx2.example.net (Locum) with ESMTP id "          \
 	"01JDF5Z8P0ABCDEFGHJKMNPQRS\r\n\t" tail "; Tue, 24 Nov 2026 06:24:00 +0000\r\n"
 
 static const struct {
 	const char *name, *input, *codes, *says; /* a piece of a reply, or NULL */
 	unsigned appended;
 } cases[] = {
-	{ "a message is taken", HELLO ENVELOPE "DATA\r\n" MESSAGE ".\r\nQUIT\r\n", "220 250 250 250 354 250 221",
-	  "250 2.0.0 Ok: queued as 0", 1 },
+	{ "a message is taken", HELLO ENVELOPE "DATA\r\n" MESSAGE ".\r\nQUIT\r\n",
+	  "220 250 250 250 354 250 221", "250 2.0.0 Ok: queued as 0", 1 },
 	{ "several in one session", HELLO ENVELOPE "DATA\r\n.\r\n" ENVELOPE "DATA\r\n.\r\nQUIT\r\n",
 	  "220 250 250 250 354 250 250 250 354 250 221", NULL, 2 },
-	{ "HELO will do", "HELO c\r\n" ENVELOPE "DATA\r\n.\r\nQUIT\r\n", "220 250 250 250 354 250 221",
-	  "250 mx2.example.net", 1 },
-	{ "EHLO offers no STARTTLS without a certificate", HELLO "STARTTLS\r\nQUIT\r\n", "220 250 502 221",
-	  "250-SIZE 65536\n250-8BITMIME\n250 ENHANCED", 0 },
-	{ "MAIL before EHLO is refused", "MAIL FROM:<>\r\nQUIT\r\n", "220 503 221", "503 5.5.1", 0 },
-	{ "RCPT before MAIL is refused", HELLO "RCPT TO:<a@ours.example>\r\nQUIT\r\n", "220 250 503 221",
-	  "503 5.5.1", 0 },
+	{ "HELO will do", "HELO c\r\n" ENVELOPE "DATA\r\n.\r\nQUIT\r\n",
+	  "220 250 250 250 354 250 221", "250 mx2.example.net", 1 },
+	{ "EHLO offers no STARTTLS without a certificate", HELLO "STARTTLS\r\nQUIT\r\n",
+	  "220 250 502 221", "250-SIZE 65536\n250-8BITMIME\n250 ENHANCED", 0 },
+	{ "MAIL before EHLO is refused", "MAIL FROM:<>\r\nQUIT\r\n", "220 503 221", "503 5.5.1",
+	  0 },
+	{ "RCPT before MAIL is refused", HELLO "RCPT TO:<a@ours.example>\r\nQUIT\r\n",
+	  "220 250 503 221", "503 5.5.1", 0 },
 	{ "DATA before MAIL is refused", HELLO "DATA\r\nQUIT\r\n", "220 250 503 221", NULL, 0 },
-	{ "DATA before RCPT is refused", HELLO "MAIL FROM:<>\r\nDATA\r\nQUIT\r\n", "220 250 250 554 221",
-	  "554 5.5.1 No valid", 0 },
+	{ "DATA before RCPT is refused", HELLO "MAIL FROM:<>\r\nDATA\r\nQUIT\r\n",
+	  "220 250 250 554 221", "554 5.5.1 No valid", 0 },
 	{ "MAIL in a transaction is refused", HELLO "MAIL FROM:<>\r\nMAIL FROM:<>\r\nQUIT\r\n",
 	  "220 250 250 503 221", NULL, 0 },
 	{ "RSET ends the transaction", HELLO ENVELOPE "RSET\r\nDATA\r\nQUIT\r\n",
@@ -240,9 +245,11 @@ static const struct {
 	{ "what is pipelined behind a refused MAIL is refused",
 	  HELLO "MAIL FROM:<> SIZE=65537\r\nRCPT TO:<a@ours.example>\r\nDATA\r\nQUIT\r\n",
 	  "220 250 552 503 503 221", "503 5.5.1 MAIL was refused", 0 },
-	{ "a bare LF in the body is refused at its end", HELLO ENVELOPE "DATA\r\na\nb\r\n.\r\nQUIT\r\n",
-	  "220 250 250 250 354 550 221", "550 5.6.0", 0 },
-	{ "a smuggled command is body", HELLO ENVELOPE "DATA\r\na\n.\nMAIL FROM:<>\r\n.\r\nQUIT\r\n",
+	{ "a bare LF in the body is refused at its end",
+	  HELLO ENVELOPE "DATA\r\na\nb\r\n.\r\nQUIT\r\n", "220 250 250 250 354 550 221",
+	  "550 5.6.0", 0 },
+	{ "a smuggled command is body",
+	  HELLO ENVELOPE "DATA\r\na\n.\nMAIL FROM:<>\r\n.\r\nQUIT\r\n",
 	  "220 250 250 250 354 550 221", "550 5.6.0", 0 },
 	{ "so many hops are a loop",
 	  HELLO ENVELOPE "DATA\r\nReceived: 1\r\nReceived: 2\r\nReceived: 3\r\nReceived: 4\r\n"
@@ -297,7 +304,8 @@ static void test_the_envelope_is_the_evidence(void **state)
 
 	(void)state;
 	converse_with("EHLO [192.0.2.1]\r\nMAIL FROM:<s@c.example>\r\nRCPT TO:<A@Ours.Example>\r\n"
-		      "RCPT TO:<postmaster>\r\nDATA\r\n..dots\r\n\xe9\r\n.\r\nQUIT\r\n", 0);
+		      "RCPT TO:<postmaster>\r\nDATA\r\n..dots\r\n\xe9\r\n.\r\nQUIT\r\n",
+		      0);
 	assert_true(str_eq(buf_str(&world.body), STR(".dots\r\n\xe9\r\n")));
 	e = locum__envelope__unpack(NULL, world.envelope.n, (uint8_t *)world.envelope.p);
 	assert_non_null(e);
@@ -346,7 +354,8 @@ static void test_250_only_when_it_is_stored(void **state)
 		world.result = spools[i].result;
 		converse_with(HELLO ENVELOPE "DATA\r\n" MESSAGE ".\r\nQUIT\r\n", 0);
 		queued = str_find(buf_str(&world.replies), STR("queued")) >= 0;
-		if (str_find(buf_str(&world.replies), str_of(spools[i].says)) < 0 || queued != (i == 0))
+		if (str_find(buf_str(&world.replies), str_of(spools[i].says)) < 0 ||
+		    queued != (i == 0))
 			fail_msg("%s: %.*s", spools[i].name, STR_ARG(buf_str(&world.replies)));
 		assert_int_equal(world.srv.counters.accepted_total, i == 0);
 		forget();
@@ -368,8 +377,8 @@ static void test_too_large_is_read_to_its_end_and_refused(void **state)
 		converse_with(input.p, 1000);
 		codes(got, sizeof(got));
 		/* 72,000 bytes are more than 64 KiB, 168,000 more than twice as much: that one is cut off. */
-		assert_string_equal(got, lines < 2000 ? "220 250 250 250 354 552 221" :
-							"220 250 250 250 354 552");
+		assert_string_equal(got, lines < 2000 ? "220 250 250 250 354 552 221"
+						      : "220 250 250 250 354 552");
 		assert_int_equal(world.appended, 0);
 		forget();
 		buf_done(&input);
@@ -383,12 +392,12 @@ static void test_long_lines_and_many_mistakes(void **state)
 		size_t fill;
 		const char *end, *codes;
 	} lines[] = {
-		{ "a long line is refused and survived", HELLO "NOOP ", 2000, "\r\nNOOP\r\nQUIT\r\n",
-		  "220 250 500 250 221" },
+		{ "a long line is refused and survived", HELLO "NOOP ", 2000,
+		  "\r\nNOOP\r\nQUIT\r\n", "220 250 500 250 221" },
 		{ "also one of 60,000 bytes", HELLO "NOOP ", 60000, "\r\nNOOP\r\nQUIT\r\n",
 		  "220 250 500 250 221" },
-		{ "one without end is the session's end", HELLO "NOOP ", 200000, "\r\nNOOP\r\nQUIT\r\n",
-		  "220 250 421" },
+		{ "one without end is the session's end", HELLO "NOOP ", 200000,
+		  "\r\nNOOP\r\nQUIT\r\n", "220 250 421" },
 	};
 	struct buf input;
 	char got[1000];
@@ -399,7 +408,8 @@ static void test_long_lines_and_many_mistakes(void **state)
 		assert_int_equal(buf_add(&input, str_of(lines[i].start)), 0);
 		for (size_t n = 0; n < lines[i].fill; n++)
 			assert_int_equal(buf_add_byte(&input, 'x'), 0);
-		assert_int_equal(buf_add(&input, str_mem(lines[i].end, strlen(lines[i].end) + 1)), 0);
+		assert_int_equal(buf_add(&input, str_mem(lines[i].end, strlen(lines[i].end) + 1)),
+				 0);
 		converse_with(input.p, 3001);
 		codes(got, sizeof(got));
 		if (strcmp(got, lines[i].codes))

@@ -3,7 +3,8 @@
 #include "base/cleanup.h"
 #include "net/tls.h"
 
-int settings_new(struct conf *conf, struct settings **ret_settings, char *ret_error, size_t error_size)
+int settings_new(struct conf *conf, struct settings **ret_settings, char *ret_error,
+		 size_t error_size)
 {
 	_cleanup_(settings_unrefp) struct settings *s = calloc(1, sizeof(*s));
 	int r;
@@ -21,7 +22,8 @@ int settings_new(struct conf *conf, struct settings **ret_settings, char *ret_er
 
 		if (!l->certificate_pem.n)
 			continue;
-		r = tls_server_new(l->certificate_pem, l->key_pem, &s->tls[i], ret_error, error_size);
+		r = tls_server_new(l->certificate_pem, l->key_pem, &s->tls[i], ret_error,
+				   error_size);
 		if (r < 0)
 			return r;
 	}

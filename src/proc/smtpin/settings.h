@@ -16,7 +16,8 @@ struct settings {
 };
 
 /* 0, -ENOMEM, or -EINVAL with the reason. Takes its own reference to conf. */
-int settings_new(struct conf *conf, struct settings **ret_settings, char *ret_error, size_t error_size);
+int settings_new(struct conf *conf, struct settings **ret_settings, char *ret_error,
+		 size_t error_size);
 struct settings *settings_ref(struct settings *s);
 void settings_unref(struct settings *s);
 void settings_unrefp(struct settings **s);

@@ -19,7 +19,8 @@ void transaction_freep(struct transaction **t);
 
 /* -EUSERS: recipients_max are there already; -ENOBUFS: the envelope would be too large; -ENOMEM. The same
  * address twice counts once. */
-int transaction_add_recipient(struct transaction *t, str address, str domain, size_t recipients_max);
+int transaction_add_recipient(struct transaction *t, str address, str domain,
+			      size_t recipients_max);
 
 size_t transaction_recipient_count(const struct transaction *t);
 const Locum__Recipient *transaction_recipient(const struct transaction *t, size_t i);
