@@ -2,15 +2,15 @@
 
 #include "proc/smtpout/fake_server.h"
 
-static const struct conn_limits patient = { .greeting = NSEC_S,
-					    .command = NSEC_S,
-					    .tls = NSEC_S,
-					    .data = NSEC_S,
-					    .block = NSEC_S,
-					    .final = NSEC_S };
-static const struct conn_limits hasty = { .greeting = 30 * NSEC_MS,
-					  .command = 30 * NSEC_MS,
-					  .tls = 30 * NSEC_MS };
+static const struct conn_limits patient = { .greeting = 5 * NSEC_S,
+					    .command = 5 * NSEC_S,
+					    .tls = 5 * NSEC_S,
+					    .data = 5 * NSEC_S,
+					    .block = 5 * NSEC_S,
+					    .final = 5 * NSEC_S };
+static const struct conn_limits hasty = { .greeting = 100 * NSEC_MS,
+					  .command = 100 * NSEC_MS,
+					  .tls = 100 * NSEC_MS };
 
 struct open_case {
 	const char *requirement;

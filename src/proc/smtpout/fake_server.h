@@ -130,7 +130,7 @@ static inline int fake_step(struct task *tk, struct fake_server *s, str step)
 	if (str_eq(step, STR("mute")))
 		return fake_wait_end(tk, s);
 	if (str_eq(step, STR("stall")))
-		return task_sleep(tk, 300 * NSEC_MS);
+		return task_sleep(tk, 600 * NSEC_MS);
 	assert_true(str_eq(step, STR("close")) || str_eq(step, STR("cut")));
 	if (step.p[1] == 'u')
 		stream_fill(tk, &s->stream, deadline);

@@ -3,18 +3,18 @@
 #include "base/crc32c.h"
 #include "proc/smtpout/fake_server.h"
 
-static const struct conn_limits patient = { .greeting = NSEC_S,
-					    .command = NSEC_S,
-					    .tls = NSEC_S,
-					    .data = NSEC_S,
-					    .block = NSEC_S,
-					    .final = NSEC_S };
-static const struct conn_limits hasty = { .greeting = NSEC_S,
-					  .command = 40 * NSEC_MS,
-					  .tls = NSEC_S,
-					  .data = 40 * NSEC_MS,
-					  .block = 40 * NSEC_MS,
-					  .final = 40 * NSEC_MS };
+static const struct conn_limits patient = { .greeting = 5 * NSEC_S,
+					    .command = 5 * NSEC_S,
+					    .tls = 5 * NSEC_S,
+					    .data = 5 * NSEC_S,
+					    .block = 5 * NSEC_S,
+					    .final = 5 * NSEC_S };
+static const struct conn_limits hasty = { .greeting = 5 * NSEC_S,
+					  .command = 150 * NSEC_MS,
+					  .tls = 5 * NSEC_S,
+					  .data = 150 * NSEC_MS,
+					  .block = 150 * NSEC_MS,
+					  .final = 150 * NSEC_MS };
 
 #define RECEIVED "Received: from x by y\r\n"
 #define BODY "Subject: hi\r\n\r\n.dot\r\nend\r\n"
