@@ -49,10 +49,10 @@ static const struct {
 	{ "aggressive-nsec:", "no" },
 	{ "serve-expired:", "no" },
 	{ "prefetch:", "no" },
-	/* DNS that was dead and lives again is used within seconds. A server that reaches max-rtt is not asked
-	 * any more until host-ttl has passed. */
-	{ "infra-host-ttl:", "4" },
-	{ "infra-cache-max-rtt:", "2000" },
+	/* DNS that was dead and lives again is used within seconds: five for which libunbound remembers its
+	 * own SERVFAIL, and what follows. A server that reaches max-rtt is not asked until host-ttl has passed. */
+	{ "infra-host-ttl:", "2" },
+	{ "infra-cache-max-rtt:", "1500" },
 	/* Reverse zones of private networks are the operator's to answer, and so are test names. */
 	{ "unblock-lan-zones:", "yes" },
 	{ "insecure-lan-zones:", "yes" },

@@ -9,7 +9,11 @@
 
 #include <cmocka.h>
 
+static char big_zone[4096]; /* one name with more addresses than a UDP answer holds */
+
 static const char *const zones[] = {
+	"big.test.",
+	big_zone,
 	"example.test.",
 	"@ MX 10 mail\n@ MX 20 backup\nmail A 192.0.2.1\nmail AAAA 2001:db8::1\nalias CNAME mail\n"
 	"lost CNAME nowhere\nbare A 192.0.2.9\nnull MX 0 .\n$TTL 1\nshort A 192.0.2.2\n",
@@ -95,6 +99,7 @@ static void states(struct task *tk, void *arg)
 		{ "an unknown name is no domain", "nowhere.example.test", DNS_A, DNS_NO_DOMAIN },
 		{ "an alias of an unknown name is no domain", "lost.example.test", DNS_A,
 		  DNS_NO_DOMAIN },
+		{ "an answer too large for UDP comes over TCP", "big.test", DNS_A, DNS_DATA },
 		{ "a refused zone is trouble", "example.com", DNS_MX, DNS_TROUBLE },
 		{ "a name of a private reverse zone is asked", "1.2.0.192.in-addr.arpa", DNS_PTR,
 		  DNS_DATA },
@@ -222,6 +227,7 @@ static void test_a_cancelled_task_leaves_its_question(void **state)
 }
 
 #define DEAD_FOR (8 * NSEC_S)
+#define BACK_WITHIN (15 * NSEC_S) /* seven on an idle machine */
 
 static void recover(struct task *tk, void *arg)
 {
@@ -240,7 +246,7 @@ static void recover(struct task *tk, void *arg)
 	task_yield(tk);
 	began = task_now(tk);
 	while (ask(tk, r, "example.test", DNS_MX, NSEC_S) != DNS_DATA) {
-		assert_true(task_now(tk) - began < 12 * NSEC_S);
+		assert_true(task_now(tk) - began < BACK_WITHIN);
 		task_sleep(tk, 200 * NSEC_MS);
 	}
 	print_message("  DNS was used again after %.1f s\n",
@@ -275,7 +281,7 @@ static void recover_from_silence(struct task *tk, void *arg)
 	task_yield(tk);
 	began = task_now(tk);
 	while (ask(tk, r, "example.test", DNS_MX, NSEC_S) != DNS_DATA) {
-		assert_true(task_now(tk) - began < 12 * NSEC_S);
+		assert_true(task_now(tk) - began < BACK_WITHIN);
 		task_sleep(tk, 200 * NSEC_MS);
 	}
 	print_message("  DNS was used again after %.1f s\n",
@@ -338,7 +344,11 @@ static void test_bogus_is_trouble(void **state)
 
 static int set_up(void **state)
 {
+	size_t n = 0;
+
 	(void)state;
+	for (int i = 1; i <= 120; i++)
+		n += (size_t)snprintf(big_zone + n, sizeof(big_zone) - n, "@ A 192.0.2.%d\n", i);
 	nsd_is_there = nsd_prepare(&nsd, nsd_free_port(), zones);
 	if (nsd_is_there)
 		nsd_run(&nsd);
