@@ -128,11 +128,9 @@ static int fail_talk(struct cli *cli, const struct answers *a, int r)
 	bool gone = r == -EPIPE || r == -ECONNRESET;
 	char span[FORMAT_SIZE];
 
-	/* locumd closes without a word when it does not know us. */
 	if (gone && a->packet_count == 0)
-		return cli_fail(
-			cli, CLI_REFUSED,
-			"locumd closed the connection; it serves root and the user it runs as");
+		return cli_fail(cli, CLI_AWAY,
+				"locumd closed the connection without an answer; look at its log");
 	if (gone)
 		return cli_fail(
 			cli, CLI_AWAY,

@@ -119,7 +119,8 @@ static int print_recipients(struct cli *cli, const Locum__MessageRow *m)
 		table_addf(&t, "%u", r->attempts);
 		table_add(&t, str_of(format_when(r->next_try_wall, cli->now_wall, text)));
 		/* The primary may have it: the next delivery can be a duplicate. */
-		table_addf(&t, "%s%.400s", r->ambiguous ? "(final reply was lost) " : "", r->reply);
+		table_addf(&t, "%s%s%.400s", r->ambiguous ? "final reply was lost" : "",
+			   r->ambiguous && *r->reply ? ": " : "", r->reply);
 	}
 	if (t.cell_count)
 		fputc('\n', cli->out);

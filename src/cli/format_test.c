@@ -87,8 +87,10 @@ static void times(void **state)
 	} cases[] = {
 		{ 0, "-", "-", "-" },
 		{ NOW, "now", "2026-11-24T06:24:00Z", "2026-11-24T06:24:00.000Z" },
-		{ NOW - 192 * NSEC_S - 1, "3m 12s ago", "2026-11-24T06:20:47Z", "2026-11-24T06:20:47.999Z" },
-		{ NOW + 4500 * NSEC_MS, "in 4s", "2026-11-24T06:24:04Z", "2026-11-24T06:24:04.500Z" },
+		{ NOW - 192 * NSEC_S - 1, "3m 12s ago", "2026-11-24T06:20:47Z",
+		  "2026-11-24T06:20:47.999Z" },
+		{ NOW + 4500 * NSEC_MS, "in 4s", "2026-11-24T06:24:04Z",
+		  "2026-11-24T06:24:04.500Z" },
 		{ INT64_MIN, "-", "-", "-" },
 	};
 	char text[FORMAT_SIZE];
@@ -200,8 +202,8 @@ static void tables(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sizes),   cmocka_unit_test(counts), cmocka_unit_test(spans),
-		cmocka_unit_test(times),   cmocka_unit_test(escapes), cmocka_unit_test(tables),
+		cmocka_unit_test(sizes), cmocka_unit_test(counts),  cmocka_unit_test(spans),
+		cmocka_unit_test(times), cmocka_unit_test(escapes), cmocka_unit_test(tables),
 	};
 
 	setlocale(LC_CTYPE, "C.UTF-8");
