@@ -132,8 +132,6 @@ nsec sched_wake_at(const struct sched *s)
 {
 	nsec at = MIN(first_at(&s->waiting), first_at(&s->expiries));
 
-	if (may_start(s) && !list_empty(&s->runnable))
-		return 0;
 	at = MIN(at, first_at(&s->pauses));
 	if (may_probe(s) && first_at(&s->probes) != NEVER)
 		at = MIN(at, MAX(first_at(&s->probes), s->probe_not_before));

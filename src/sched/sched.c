@@ -547,19 +547,13 @@ void sched_probed(struct sched *s, uint64_t probe, str domain, const struct sche
 				break;
 	if (asked) {
 		asked->probe = 0;
-		asked->probe_at = now; /* unless the answer is about it, we know nothing new */
+		destination_update(s, asked, now); /* due again, unless the answer is about it */
 	}
-	if (d) {
-		bool asked_stays = asked && (asked != d->destination || asked->domain_count > 1);
-
-		domain_move(s, d, report_key(report, d), now);
-		health_probed(s, d->destination, report, now);
-		domain_update(s, d, now);
-		if (!asked_stays)
-			return;
-	}
-	if (asked)
-		destination_update(s, asked, now);
+	if (!d)
+		return;
+	domain_move(s, d, report_key(report, d), now);
+	health_probed(s, d->destination, report, now);
+	domain_update(s, d, now);
 }
 
 nsec sched_next_try(const struct sched_entry *e, nsec now)

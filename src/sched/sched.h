@@ -185,7 +185,8 @@ struct sched_action {
 };
 
 void sched_next(struct sched *s, nsec now, struct sched_action *ret_action);
-/* When sched_next may have something to say again, unless something is reported before; NEVER: not by itself. */
+/* Once sched_next said SCHED_NONE: when it may have something to say again, unless something is
+ * reported before; NEVER: not by itself. */
 nsec sched_wake_at(const struct sched *s);
 /* While stopped there are no deliveries and no probes; entries still age. */
 void sched_stop(struct sched *s, bool stopped);

@@ -545,6 +545,27 @@ static void a_domain_without_a_route_does_not_stop_its_neighbours(void **state)
 	world_done(&w);
 }
 
+static void a_route_lost_during_an_outage_does_not_prolong_it_for_the_neighbours(void **state)
+{
+	static struct mail mail[2];
+
+	WORLD(24);
+	for (unsigned n = 0; n < 2; n++) {
+		w.primary[n].mode = UNREACHABLE;
+		w.primary[n].key = "mx.example:25";
+		send(&w, n, &mail[n]);
+	}
+	run(&w, NSEC_MINUTE);
+	w.primary[0].mode = NO_ROUTE;
+	run(&w, 20 * NSEC_S);
+	assert_int_equal(domain(&w, 0)->destination->health, HEALTH_NO_ROUTE);
+	assert_int_equal(domain(&w, 1)->destination->health, HEALTH_UNREACHABLE);
+	w.primary[1].mode = UP;
+	run(&w, 10 * NSEC_S);
+	assert_true(mail[1].done);
+	world_done(&w);
+}
+
 static void the_oldest_goes_first_even_after_its_own_wait(void **state)
 {
 	static struct mail mail[3];
@@ -734,9 +755,17 @@ static void stopped_it_starts_nothing_but_still_parks(void **state)
 	run(&w, 2 * NSEC_HOUR);
 	assert_int_equal(w.primary[1].attempts, 0);
 	assert_int_equal(w.parked, 1);
-	send(&w, 1, &mail[1]);
 	sched_stop(w.s, false);
+	w.primary[1].mode = UNREACHABLE;
+	send(&w, 1, &mail[1]);
 	run(&w, NSEC_S);
+	sched_stop(w.s, true);
+	w.primary[1].probes = 0;
+	run(&w, NSEC_MINUTE);
+	assert_int_equal(w.primary[1].probes, 0);
+	w.primary[1].mode = UP;
+	sched_stop(w.s, false);
+	run(&w, 5 * NSEC_S);
 	assert_true(mail[1].done);
 	world_done(&w);
 }
@@ -879,6 +908,8 @@ int main(void)
 		cmocka_unit_test(a_message_always_deferred_is_tried_every_fifteen_minutes),
 		cmocka_unit_test(domains_of_one_primary_share_probe_and_window_fairly),
 		cmocka_unit_test(a_domain_without_a_route_does_not_stop_its_neighbours),
+		cmocka_unit_test(
+			a_route_lost_during_an_outage_does_not_prolong_it_for_the_neighbours),
 		cmocka_unit_test(the_oldest_goes_first_even_after_its_own_wait),
 		cmocka_unit_test(what_is_older_than_the_hold_time_is_parked),
 		cmocka_unit_test(a_domain_no_longer_configured_keeps_its_mail),
