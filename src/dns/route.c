@@ -336,7 +336,7 @@ static void conclude(struct route *r, const struct verdict *v, bool first)
 struct route *route_make(const struct route_plan *plan, const struct route_self *self)
 {
 	_cleanup_(route_freep) struct route *r = route_new();
-	uint8_t order[ROUTE_HOSTS_MAX];
+	uint8_t order[ROUTE_HOSTS_MAX] = { 0 };
 	uint8_t rank = 0;
 	size_t at = 0;
 

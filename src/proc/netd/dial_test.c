@@ -114,7 +114,7 @@ static void in_task(task_fn *fn)
 struct dial_case {
 	const char *requirement, *domain;
 	Locum__Attempt attempt;
-	const char *address;     /* "" for none; %u is the port */
+	const char *address;     /* "": none */
 	const char *host, *text; /* text: a part of it */
 	uint32_t index, count;
 };
@@ -161,8 +161,9 @@ static void run_cases(struct task *tk, void *arg)
 		print_message("  %s\n", c->requirement);
 		dial(tk, &routes, str_of(c->domain), 0, 0, &dialled);
 		assert_int_equal(dialled.attempt, c->attempt);
-		snprintf(address, sizeof(address), c->address[0] ? "%s:%u" : "", c->address,
-			 mail_port);
+		address[0] = '\0';
+		if (c->address[0])
+			snprintf(address, sizeof(address), "%s:%u", c->address, mail_port);
 		assert_string_equal(dialled.address, address);
 		assert_string_equal(dialled.host, c->host);
 		assert_non_null(strstr(dialled.text, c->text));

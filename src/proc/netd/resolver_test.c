@@ -314,6 +314,27 @@ static void test_a_broken_anchor_is_an_error(void **state)
 	in_task(bad_anchor);
 }
 
+static void from_the_root(struct task *tk, void *arg)
+{
+	static const char anchor[] =
+		". IN DS 20326 8 2 "
+		"E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D";
+	struct resolver_options o = { .anchors = { anchor, sizeof(anchor) } };
+	struct resolver *r = NULL;
+
+	(void)arg;
+	assert_int_equal(resolver_new(tk, &o, &r), 0);
+	/* Answered from within: a unit test asks nobody on the Internet. */
+	assert_int_equal(ask(tk, r, "localhost", DNS_A, WAIT), DNS_DATA);
+	finish(tk, r);
+}
+
+static void test_without_servers_it_resolves_from_the_root(void **state)
+{
+	(void)state;
+	in_task(from_the_root);
+}
+
 /* An unsigned zone below a trust anchor: forged, as far as we can tell. */
 static void bogus(struct task *tk, void *arg)
 {
@@ -371,6 +392,7 @@ int main(void)
 		cmocka_unit_test(test_a_silent_server_is_trouble_at_the_deadline),
 		cmocka_unit_test(test_a_cancelled_task_leaves_its_question),
 		cmocka_unit_test(test_a_broken_anchor_is_an_error),
+		cmocka_unit_test(test_without_servers_it_resolves_from_the_root),
 		cmocka_unit_test(test_bogus_is_trouble),
 		cmocka_unit_test(test_dead_dns_that_lives_again_is_used_within_seconds),
 		cmocka_unit_test(test_silent_dns_that_answers_again_is_used_within_seconds),
