@@ -65,7 +65,8 @@ static void bodies(void **state)
 			buf_init(&b, 1000);
 			r = encode(cases[i].body, chunk, &b);
 			if (r != (cases[i].want.p ? 0 : -EBADMSG))
-				fail_msg("%s, in chunks of %zu: %d", cases[i].requirement, chunk, r);
+				fail_msg("%s, in chunks of %zu: %d", cases[i].requirement, chunk,
+					 r);
 			if (r == 0 && !str_eq(buf_str(&b), cases[i].want))
 				fail_msg("%s, in chunks of %zu: %.*s", cases[i].requirement, chunk,
 					 STR_ARG(buf_str(&b)));

@@ -1,6 +1,7 @@
 /*
- * ehlo: what a server said it can do (RFC 5321 §4.1.1.1), read from its whole reply to EHLO. Pure. A keyword that
- * we do not know, or a parameter that makes no sense, is skipped: the server offers it to others.
+ * ehlo: what a server said it can do (RFC 5321 §4.1.1.1), read from its whole reply to EHLO. Pure.
+ * A keyword that we do not know, or a parameter that makes no sense, is skipped: the server offers
+ * it to others.
  */
 #pragma once
 

@@ -20,8 +20,8 @@ void reply_reset(struct reply *r)
 	*r = (struct reply){ .text = text, .kept = true };
 }
 
-/* Part of a line's text. CRs are left out wherever they stand: whether one belongs to the line's end is known
- * only later, and none means anything. */
+/* Part of a line's text. CRs are left out wherever they stand: whether one belongs to the line's
+ * end is known only later, and none means anything. */
 static int keep(struct reply *r, str text)
 {
 	for (size_t i = 0; i < text.n && r->kept; i++) {

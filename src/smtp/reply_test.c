@@ -52,7 +52,8 @@ static void replies(void **state)
 
 			reply_init(&r);
 			while (result == 0 && at < bytes.n) {
-				result = reply_feed(&r, str_first(str_from(bytes, at), piece), &used);
+				result = reply_feed(&r, str_first(str_from(bytes, at), piece),
+						    &used);
 				at += used;
 			}
 			if (result != cases[i].result || at != cases[i].used)

@@ -1,6 +1,6 @@
 /*
- * dot_out: what a strict server decodes is the body, byte for byte, whatever pieces the body came in; no laxer
- * server sees an end before the end; a body with a bare CR or LF is refused.
+ * dot_out: what a strict server decodes is the body, byte for byte, whatever pieces the body came
+ * in; no laxer server sees an end before the end; a body with a bare CR or LF is refused.
  */
 #include "base/buf.h"
 #include "smtp/dot_out.h"
@@ -42,7 +42,8 @@ static int encode(str body, size_t chunk, struct buf *to)
 	return 0;
 }
 
-/* RFC 5321 §4.5.2, one byte at a time: the length of the body decoded in place, *ret_used bytes read. */
+/* RFC 5321 §4.5.2, one byte at a time: the length of the body decoded in place, *ret_used bytes
+ * read. */
 static size_t decode(char *p, size_t n, size_t *ret_used)
 {
 	size_t to = 0;

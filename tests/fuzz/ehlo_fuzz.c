@@ -1,4 +1,5 @@
-/* ehlo: any reply at all can be read as an answer to EHLO, and says nothing that its text does not. */
+/* ehlo: any reply at all can be read as an answer to EHLO, and says nothing that its text does not.
+ * */
 #include "smtp/ehlo.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

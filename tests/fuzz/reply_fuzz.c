@@ -1,6 +1,6 @@
 /*
- * reply: bytes fed in pieces of any size give what the same bytes give at once, within the bounds, and
- * everything kept is printable.
+ * reply: bytes fed in pieces of any size give what the same bytes give at once, within the bounds,
+ * and everything kept is printable.
  */
 #include "smtp/reply.h"
 
@@ -38,7 +38,8 @@ static void check_kept(const struct reply *r)
 	must(!reply_line(r, REPLY_LINES_KEPT).p);
 	must(reply_enhanced(r).class == 0 || reply_enhanced(r).class == reply_class(r));
 	one = reply_one_line(r, line, sizeof line);
-	must(one.n >= 3 && one.n < sizeof line && line[one.n] == '\0' && !memchr(one.p, '\n', one.n));
+	must(one.n >= 3 && one.n < sizeof line && line[one.n] == '\0' &&
+	     !memchr(one.p, '\n', one.n));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -35,8 +35,8 @@ int conn_new(struct loop *loop, int fd, const struct conn_peer *peer, struct con
 
 	if (!c)
 		return -ENOMEM;
-	c->destination = strndup(peer->destination.n ? peer->destination.p : "",
-				 peer->destination.n);
+	c->destination =
+		strndup(peer->destination.n ? peer->destination.p : "", peer->destination.n);
 	if (!c->destination) {
 		free(c);
 		return -ENOMEM;
@@ -51,6 +51,7 @@ int conn_new(struct loop *loop, int fd, const struct conn_peer *peer, struct con
 	str_copy(peer->address, c->address, sizeof(c->address));
 	reply_init(&c->reply);
 	list_init(&c->idle);
+	c->ends = NEVER;
 	*ret_conn = c;
 	return 0;
 }
@@ -128,7 +129,7 @@ int conn_reply(struct task *tk, struct conn *c, nsec deadline)
 /* One command and its reply; what went wrong is in c->why. */
 static int exchange(struct task *tk, struct conn *c, const char *verb, const char *argument)
 {
-	nsec deadline = task_in(tk, c->limits->command);
+	nsec deadline = MIN(task_in(tk, c->limits->command), c->ends);
 	char line[CONN_HOST_MAX + 16];
 	int r;
 
@@ -181,7 +182,7 @@ static enum conn_result start_tls(struct task *tk, struct conn *c, const char *o
 		return CONN_REFUSED;
 	}
 	r = stream_start_tls(tk, &c->stream, tls, false, named ? c->host : NULL,
-			     task_in(tk, c->limits->tls));
+			     MIN(task_in(tk, c->limits->tls), c->ends));
 	if (r < 0) {
 		conn_explain_error(c, r, "TLS handshake");
 		return CONN_TLS_FAILED;
@@ -198,7 +199,7 @@ enum conn_result conn_open(struct task *tk, struct conn *c, const char *our_name
 	int r;
 
 	c->limits = limits;
-	r = conn_reply(tk, c, task_in(tk, limits->greeting));
+	r = conn_reply(tk, c, MIN(task_in(tk, limits->greeting), c->ends));
 	if (r < 0) {
 		conn_explain_error(c, r, "greeting");
 		return CONN_SILENT;

@@ -1,10 +1,11 @@
 /*
- * conn: one SMTP connection to a host of a primary, from the connected socket to QUIT (RFC 5321 §3.1,
- * STARTTLS by RFC 3207). Knows nothing of how the socket came to be, nor of messages: transaction.h
- * hands one over.
+ * conn: one SMTP connection to a host of a primary, from the connected socket to QUIT (RFC 5321
+ * §3.1, STARTTLS by RFC 3207). Knows nothing of how the socket came to be, nor of messages:
+ * transaction.h hands one over.
  *
- * The host is hostile: replies are bounded (smtp/reply.h), every await has its limit. Owned by one task at a time;
- * while idle by the pool. Nothing here logs: `why` says in words what happened last, for the log and the operator.
+ * The host is hostile: replies are bounded (smtp/reply.h), every await has its limit. Owned by one
+ * task at a time; while idle by the pool. Nothing here logs: `why` says in words what happened
+ * last, for the log and the operator.
  */
 #pragma once
 
@@ -41,6 +42,7 @@ struct conn {
 	struct reply reply; /* the last one */
 	struct ehlo ehlo;
 	const struct conn_limits *limits;
+	nsec ends;   /* whatever the limits allow, no step lasts past it */
 	char *chunk; /* CONN_CHUNK_BYTES of the body that is being sent; NULL before the first */
 	char *destination;
 	char host[CONN_HOST_MAX];
@@ -60,7 +62,7 @@ enum conn_result {
 	CONN_READY,
 	CONN_REFUSED,    /* it speaks SMTP and does not want us now */
 	CONN_SILENT,     /* it does not: time-out, end of file, nonsense */
-	CONN_TLS_FAILED, /* it offered STARTTLS and the handshake failed: worth another try in plain text */
+	CONN_TLS_FAILED, /* the handshake failed: worth another try in plain text */
 };
 
 /* Takes fd over, on success only. 0 or a negative errno. */
@@ -69,12 +71,12 @@ int conn_new(struct loop *loop, int fd, const struct conn_peer *peer, struct con
 void conn_free(struct conn *c);
 void conn_freep(struct conn **c);
 
-/* Greeting, EHLO (HELO where EHLO is refused), STARTTLS where offered and `tls` is not NULL (a refused STARTTLS
- * is gone without), EHLO again. */
+/* Greeting, EHLO (HELO where EHLO is refused), STARTTLS where offered and `tls` is not NULL (a
+ * refused STARTTLS is gone without), EHLO again. */
 enum conn_result conn_open(struct task *tk, struct conn *c, const char *our_name,
 			   const struct conn_limits *limits, struct ssl_ctx_st *tls);
-/* Reads one reply into c->reply. 0, -ENODATA at end of file, -EPROTO or -EMSGSIZE for what is no reply,
- * or the stream's error. */
+/* Reads one reply into c->reply. 0, -ENODATA at end of file, -EPROTO or -EMSGSIZE for what is no
+ * reply, or the stream's error. */
 int conn_reply(struct task *tk, struct conn *c, nsec deadline);
 /* QUIT, and a short wait for the answer; then closes and frees. */
 void conn_quit(struct task *tk, struct conn *c);

@@ -125,12 +125,12 @@ static void log_recipient(const struct job *job, const struct handover_recipient
 		[LOCUM__OUTCOME__OUTCOME_AMBIGUOUS] = "delivery.ambiguous",
 		[LOCUM__OUTCOME__OUTCOME_CORRUPT] = "delivery.corrupt",
 	};
-	enum log_level level = to->outcome == LOCUM__OUTCOME__OUTCOME_CORRUPT ? LOG_ERROR :
-										LOG_INFO;
+	enum log_level level =
+		to->outcome == LOCUM__OUTCOME__OUTCOME_CORRUPT ? LOG_ERROR : LOG_INFO;
 	const struct contact *c = &job->contact;
-	const char *note = job->handover.sent_8bit_as_is ? "8-bit body to a host without 8BITMIME" :
-			   job->deliver->ambiguous	 ? "may be there already" :
-							   NULL;
+	const char *note = job->handover.sent_8bit_as_is ? "8-bit body to a host without 8BITMIME"
+			   : job->deliver->ambiguous     ? "may be there already"
+							 : NULL;
 	const struct log_field fields[] = {
 		K_ID("id", job->id),
 		K_Z("domain", job->deliver->domain),

@@ -2,10 +2,10 @@
 
 #include "base/cleanup.h"
 
-/* netd tries every address of a route, each for a while. */
-#define DIAL_WAIT (5 * NSEC_MINUTE)
+/* netd bounds itself to less. */
+#define DIAL_WAIT (2 * NSEC_MINUTE)
 
-void dial_by_netd(struct task *tk, struct dialer *d, str domain, uint32_t start, uint64_t route,
+void dial_by_netd(struct task *tk, struct dialer *d, const struct dial_request *request,
 		  struct arena *arena, struct dialled *ret)
 {
 	struct smtpout *so = CONTAINER(d, struct smtpout, dialer);
@@ -17,16 +17,16 @@ void dial_by_netd(struct task *tk, struct dialer *d, str domain, uint32_t start,
 
 	*ret = (struct dialled){ .attempt = LOCUM__ATTEMPT__ATTEMPT_DNS_TROUBLE, .fd = -1 };
 	ret->text = STR("out of memory");
-	dial.domain = (char *)arena_str(arena, domain).p;
+	dial.domain = (char *)arena_str(arena, request->domain).p;
 	if (!dial.domain)
 		return;
-	dial.start = start;
-	dial.route = route;
-	r = ipc_call(tk, so->netd, &packet, -1, &m, task_in(tk, DIAL_WAIT));
+	dial.start = request->start;
+	dial.route = request->route;
+	r = ipc_call(tk, so->netd, &packet, -1, &m, MIN(task_in(tk, DIAL_WAIT), request->deadline));
 	if (r < 0) {
-		ret->text = r == -EPIPE	    ? STR("netd is not running") :
-			    r == -ECANCELED ? STR("stopped by our own shutdown") :
-					      STR("netd did not answer");
+		ret->text = r == -EPIPE       ? STR("netd is not running")
+			    : r == -ECANCELED ? STR("stopped by our own shutdown")
+					      : STR("netd did not answer");
 		return;
 	}
 	if (m.packet->body_case != LOCUM__PACKET__BODY_DIALED) {

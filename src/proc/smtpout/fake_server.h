@@ -1,5 +1,6 @@
 /*
- * fake_server: the other end of a socketpair, for tests: a task that follows a script, one step a string.
+ * fake_server: the other end of a socketpair, for tests: a task that follows a script, one step a
+ * string.
  *
  *	">220 hi"   says the line (CRLF is added)
  *	"<MAIL FROM:<a@b>"  expects exactly that line; "<*RCPT" one that begins so
@@ -11,7 +12,8 @@
  *	"stall"     does not even read, for a while
  *	"close"     closes
  *
- * At the script's end it answers QUIT and waits for the client to leave. What did not go as written is in `wrong`.
+ * At the script's end it answers QUIT and waits for the client to leave. What did not go as written
+ * is in `wrong`.
  */
 #pragma once
 
@@ -148,8 +150,8 @@ static inline void fake_server_task(struct task *tk, void *arg)
 	for (; r >= 0 && s->script[s->steps_done] && !s->closed; s->steps_done++) {
 		r = fake_step(tk, s, str_of(s->script[s->steps_done]));
 		if (r < 0 && !s->wrong[0])
-			snprintf(s->wrong, sizeof(s->wrong), "at %s: %s",
-				 s->script[s->steps_done], strerror(-r));
+			snprintf(s->wrong, sizeof(s->wrong), "at %s: %s", s->script[s->steps_done],
+				 strerror(-r));
 	}
 	while (r >= 0 && !s->closed && !s->got_quit &&
 	       stream_line(tk, &s->stream, 2000, task_in(tk, 10 * FAKE_WAIT), &line) >= 0) {

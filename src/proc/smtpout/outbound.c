@@ -9,6 +9,7 @@ struct search {
 	str domain;
 	const struct conn_limits *limits;
 	struct arena *arena;
+	nsec ends;
 	struct contact best; /* the best explanation so far */
 	uint32_t start;
 	uint64_t route;
@@ -83,7 +84,8 @@ static void consider(struct search *s, const struct contact *contact)
 		s->best = *contact;
 }
 
-/* Greets the host that was dialled. The connection, or NULL; s->more: dial again, the same host or the next. */
+/* Greets the host that was dialled. The connection, or NULL; s->more: dial again, the same host or
+ * the next. */
 static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
 {
 	_cleanup_(conn_freep) struct conn *c = NULL;
@@ -95,6 +97,7 @@ static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
 	if (conn_new(s->o->loop, d->fd, &peer, &c) < 0)
 		return NULL;
 	d->fd = -1;
+	c->ends = s->ends;
 	result = conn_open(tk, c, s->o->our_name, s->limits, plain ? NULL : s->o->tls);
 	if (task_cancelled(tk))
 		return NULL;
@@ -109,8 +112,8 @@ static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
 	if (result == CONN_READY)
 		return TAKE(c);
 	describe(c, s->arena,
-		 result == CONN_REFUSED ? LOCUM__ATTEMPT__ATTEMPT_REFUSING :
-					  LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE,
+		 result == CONN_REFUSED ? LOCUM__ATTEMPT__ATTEMPT_REFUSING
+					: LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE,
 		 &contact);
 	consider(s, &contact);
 	return NULL;
@@ -119,11 +122,14 @@ static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
 /* Dials once. */
 static struct conn *dial(struct task *tk, struct search *s)
 {
+	const struct dial_request request = {
+		.domain = s->domain, .start = s->start, .route = s->route, .deadline = s->ends
+	};
 	struct dialled d = { .fd = -1 };
 	struct conn *c;
 
 	s->more = false;
-	s->o->dialer->dial(tk, s->o->dialer, s->domain, s->start, s->route, s->arena, &d);
+	s->o->dialer->dial(tk, s->o->dialer, &request, s->arena, &d);
 	if (d.attempt != LOCUM__ATTEMPT__ATTEMPT_ANSWERED || d.fd < 0) {
 		struct contact contact = { .attempt = d.attempt,
 					   .text = d.text,
@@ -150,7 +156,7 @@ static struct conn *dial(struct task *tk, struct search *s)
 /* A connection on which MAIL can be said, or NULL and s->best. */
 static struct conn *find(struct task *tk, struct search *s)
 {
-	while (s->more && s->dials++ < OUTBOUND_DIALS_MAX) {
+	while (s->more && s->dials++ < OUTBOUND_DIALS_MAX && task_now(tk) < s->ends) {
 		struct conn *c = dial(tk, s);
 
 		if (c)
@@ -158,8 +164,8 @@ static struct conn *find(struct task *tk, struct search *s)
 	}
 	if (s->best.attempt == LOCUM__ATTEMPT__ATTEMPT_NONE) {
 		s->best.attempt = LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE;
-		s->best.text = task_cancelled(tk) ? STR("stopped by our own shutdown") :
-						    STR("no connection could be set up");
+		s->best.text = task_cancelled(tk) ? STR("stopped by our own shutdown")
+						  : STR("no connection could be set up");
 	}
 	return NULL;
 }
@@ -175,6 +181,50 @@ static bool turned_away(const struct handover *h)
 	return h->attempt == LOCUM__ATTEMPT__ATTEMPT_REFUSING;
 }
 
+/* After a transaction that was answered, only those have no outcome who were one too many for it.
+ * */
+static size_t count_left(const struct handover *h)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; h->attempt == LOCUM__ATTEMPT__ATTEMPT_ANSWERED && i < h->recipient_count;
+	     i++)
+		left += h->recipients[i].outcome == LOCUM__OUTCOME__OUTCOME_NONE;
+	return left;
+}
+
+/* Hands over to those that are left, on the same connection. Every round takes at least one of
+ * them, or leaves none. False: there is nothing more to do. */
+static bool deliver_rest(struct task *tk, struct conn *c, struct handover *h)
+{
+	size_t left = c->broken ? 0 : count_left(h);
+	struct handover rest = *h;
+	size_t *place;
+
+	if (left == 0)
+		return false;
+	place = ARENA_ARRAY(h->arena, size_t, left);
+	rest.recipients = ARENA_ARRAY(h->arena, struct handover_recipient, left);
+	rest.recipient_count = left;
+	if (!place || !rest.recipients)
+		return false;
+	for (size_t i = 0, n = 0; i < h->recipient_count; i++) {
+		if (h->recipients[i].outcome != LOCUM__OUTCOME__OUTCOME_NONE)
+			continue;
+		rest.recipients[n].address = h->recipients[i].address;
+		place[n++] = i;
+	}
+	c->reused = true;
+	transaction_run(tk, c, &rest);
+	if (rest.stale)
+		return false;
+	for (size_t i = 0; i < left; i++)
+		h->recipients[place[i]] = rest.recipients[i];
+	h->attempt = rest.attempt;
+	memcpy(h->text, rest.text, sizeof(h->text));
+	return true;
+}
+
 void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct handover *h,
 		      struct contact *ret_contact)
 {
@@ -182,6 +232,7 @@ void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct ha
 			    .domain = domain,
 			    .limits = &conn_limits_delivery,
 			    .arena = h->arena,
+			    .ends = task_in(tk, OUTBOUND_DELIVERY_MAX),
 			    .more = true };
 	struct conn *c = pool_take(&o->pool, domain);
 
@@ -193,8 +244,10 @@ void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct ha
 			return;
 		}
 		c->limits = &conn_limits_delivery;
+		c->ends = s.ends;
 		transaction_run(tk, c, h);
-		/* A connection that died in the pool: its siblings are likely as dead, a fresh one decides. */
+		/* A connection that died in the pool: its siblings are likely as dead, a fresh one
+		 * decides. */
 		if (!h->stale) {
 			describe(c, h->arena, h->attempt, ret_contact);
 			if (!turned_away(h) || !s.more)
@@ -203,6 +256,8 @@ void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct ha
 		}
 		conn_free(c);
 	}
+	while (deliver_rest(tk, c, h))
+		describe(c, h->arena, h->attempt, ret_contact);
 	ret_contact->text = arena_str(h->arena, str_of(h->text));
 	pool_give(&o->pool, c);
 }
@@ -214,6 +269,7 @@ void outbound_probe(struct task *tk, struct outbound *o, str domain, struct aren
 			    .domain = domain,
 			    .limits = &conn_limits_probe,
 			    .arena = arena,
+			    .ends = task_in(tk, OUTBOUND_PROBE_MAX),
 			    .more = true };
 	struct conn *c = find(tk, &s);
 

@@ -1,10 +1,10 @@
 /*
- * outbound: how a domain's primary is reached: an idle connection from the pool, or every host of its route in
- * turn until one connects, greets and answers EHLO; in plain text where its TLS does not work. Then delivers on it,
- * or just says how it went (a probe).
+ * outbound: how a domain's primary is reached: an idle connection from the pool, or every host of
+ * its route in turn until one connects, greets and answers EHLO; in plain text where its TLS does
+ * not work. Then delivers on it, or just says how it went (a probe).
  *
- * Sockets come from a `struct dialer`: netd in the process (dial.c), anything in tests and in the simulator.
- * All functions with tk park; struct outbound outlives every task that uses it.
+ * Sockets come from a `struct dialer`: netd in the process (dial.c), anything in tests and in the
+ * simulator. All functions with tk park; struct outbound outlives every task that uses it.
  */
 #pragma once
 
@@ -14,6 +14,16 @@
 
 /* Dials of one attempt, whatever netd says about the length of a route. */
 #define OUTBOUND_DIALS_MAX 64
+/* From the question to the answer, less than spoold waits for it: it must not have to guess. */
+#define OUTBOUND_DELIVERY_MAX (25 * NSEC_MINUTE)
+#define OUTBOUND_PROBE_MAX (100 * NSEC_S)
+
+struct dial_request {
+	str domain;
+	uint32_t start; /* which address of the route to begin with */
+	uint64_t route; /* 0, or the one that this continues */
+	nsec deadline;
+};
 
 /* What a dial found; the fields of the Dialed message, the texts in the arena of the asker. */
 struct dialled {
@@ -26,8 +36,9 @@ struct dialled {
 };
 
 struct dialer {
-	/* Connects to the first address of the domain's route that can be, from `start` on. Always sets *ret. */
-	void (*dial)(struct task *tk, struct dialer *d, str domain, uint32_t start, uint64_t route,
+	/* Connects to the first address of the domain's route that can be, from `start` on. Always
+	 * sets *ret. */
+	void (*dial)(struct task *tk, struct dialer *d, const struct dial_request *request,
 		     struct arena *arena, struct dialled *ret);
 };
 
@@ -40,7 +51,8 @@ struct outbound {
 	struct plain_hosts plain;
 };
 
-/* Where an attempt ended: the host that took part last, or said the most. In the attempt's arena. */
+/* Where an attempt ended: the host that took part last, or said the most. In the attempt's arena.
+ * */
 struct contact {
 	Locum__Attempt attempt;
 	str text;
@@ -54,10 +66,11 @@ int outbound_init(struct outbound *o, struct loop *loop, struct dialer *dialer,
 void outbound_close(struct task *tk, struct outbound *o, nsec deadline);
 void outbound_done(struct outbound *o);
 
-/* Hands h over. h's outputs are set when *ret_contact says ANSWERED, REFUSING or LOST and a transaction took place;
- * otherwise its recipients stay as they were (OUTCOME_NONE). */
+/* Hands h over. h's outputs are set when *ret_contact says ANSWERED, REFUSING or LOST and a
+ * transaction took place; otherwise its recipients stay as they were (OUTCOME_NONE). */
 void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct handover *h,
 		      struct contact *ret_contact);
-/* Is the primary there and does it answer EHLO? Always by a new connection, which the pool keeps. */
+/* Is the primary there and does it answer EHLO? Always by a new connection, which the pool keeps.
+ * */
 void outbound_probe(struct task *tk, struct outbound *o, str domain, struct arena *arena,
 		    struct contact *ret_contact);

@@ -1,6 +1,7 @@
 /*
- * plain: hosts that offer STARTTLS and then fail the handshake. For a while they are spoken to in plain text at once,
- * instead of failing first for every connection. Bounded: the oldest is forgotten past PLAIN_HOSTS_MAX.
+ * plain: hosts that offer STARTTLS and then fail the handshake. For a while they are spoken to in
+ * plain text at once, instead of failing first for every connection. Bounded: the oldest is
+ * forgotten past PLAIN_HOSTS_MAX.
  */
 #pragma once
 

@@ -19,7 +19,7 @@ static void route_free(struct route *r)
 
 static struct route *find_route(struct pool *p, str domain)
 {
-	MAP_FIND(&p->routes, str_hash(domain, p->seed, true), struct route, link, r)
+	MAP_FIND (&p->routes, str_hash(domain, p->seed, true), struct route, link, r)
 		if (str_case_eq(str_of(r->domain), domain))
 			return r;
 	return NULL;
@@ -96,8 +96,8 @@ struct conn *pool_take(struct pool *p, str domain)
 	if (!route || route->known_until <= loop_now(p->loop))
 		return NULL;
 	key = str_of(route->destination);
-	MAP_FIND(&p->by_destination, str_hash(key, p->seed, false), struct conn, by_destination, c)
-	{
+	MAP_FIND (&p->by_destination, str_hash(key, p->seed, false), struct conn, by_destination,
+		  c) {
 		if (!str_eq(str_of(c->destination), key))
 			continue;
 		take_out(p, c);
@@ -126,7 +126,8 @@ void pool_give(struct pool *p, struct conn *c)
 		take_out(p, oldest);
 		say_quit(p, oldest);
 	}
-	/* All wait equally long, so the janitor sleeps until the first one's time, whichever it is then. */
+	/* All wait equally long, so the janitor sleeps until the first one's time, whichever it is
+	 * then. */
 	if (was_empty)
 		signal_raise(&p->changed);
 }

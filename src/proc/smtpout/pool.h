@@ -1,10 +1,11 @@
 /*
- * pool: open connections with nothing to do, for a few seconds, keyed by destination, so that the next message for the
- * same primary needs neither netd nor a handshake. Also remembers which destination a domain had when it was last
- * dialled: several domains may share one.
+ * pool: open connections with nothing to do, for a few seconds, keyed by destination, so that the
+ * next message for the same primary needs neither netd nor a handshake. Also remembers which
+ * destination a domain had when it was last dialled: several domains may share one.
  *
- * Owns the connections given to it until they are taken, or too old, which says QUIT to them. Never parks but in
- * pool_close; QUITs have tasks of their own. Bounds: POOL_IDLE_MAX connections, POOL_ROUTES_MAX domains.
+ * Owns the connections given to it until they are taken, or too old, which says QUIT to them. Never
+ * parks but in pool_close; QUITs have tasks of their own. Bounds: POOL_IDLE_MAX connections,
+ * POOL_ROUTES_MAX domains.
  */
 #pragma once
 
@@ -12,7 +13,8 @@
 
 #define POOL_IDLE_TIME (5 * NSEC_S)
 #define POOL_IDLE_MAX 256
-/* After this many messages a connection is closed, so that load balancers on their side get a chance. */
+/* After this many messages a connection is closed, so that load balancers on their side get a
+ * chance. */
 #define POOL_TRANSACTIONS_MAX 100
 /* A route is asked anew after this, even where connections would last longer. */
 #define POOL_ROUTE_TIME (60 * NSEC_S)
@@ -44,5 +46,6 @@ void pool_empty(struct pool *p);
 struct conn *pool_take(struct pool *p, str domain);
 /* Takes c over: keeps it if it is of further use. */
 void pool_give(struct pool *p, struct conn *c);
-/* The domain's mail goes to this destination, as netd just said. Forgotten quietly when out of memory. */
+/* The domain's mail goes to this destination, as netd just said. Forgotten quietly when out of
+ * memory. */
 void pool_note_route(struct pool *p, str domain, str destination);

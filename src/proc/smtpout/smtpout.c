@@ -15,8 +15,10 @@ void smtpout_fill_host(Locum__Host *to, const struct contact *contact)
 		char **field;
 		str value;
 	} fields[] = {
-		{ &to->destination, contact->destination }, { &to->name, contact->host },
-		{ &to->address, contact->address },         { &to->tls_version, contact->tls_version },
+		{ &to->destination, contact->destination },
+		{ &to->name, contact->host },
+		{ &to->address, contact->address },
+		{ &to->tls_version, contact->tls_version },
 		{ &to->tls_cipher, contact->tls_cipher },
 	};
 
@@ -40,7 +42,8 @@ void smtpout_reply(struct task *tk, struct smtpout *so, uint64_t life, uint64_t 
 }
 
 /* Says at once that nothing was tried. */
-static void decline(struct task *tk, struct channel *ch, const Locum__Packet *question, const char *why)
+static void decline(struct task *tk, struct channel *ch, const Locum__Packet *question,
+		    const char *why)
 {
 	Locum__Delivered delivered = LOCUM__DELIVERED__INIT;
 	Locum__Probed probed = LOCUM__PROBED__INIT;

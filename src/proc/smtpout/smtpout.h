@@ -1,7 +1,7 @@
 /*
- * smtpout: the process that speaks SMTP to primaries. This is its state and what its parts tell each other; start
- * reading in README.md. One Deliver or Probe is one task; it names the peers only through this struct, since
- * either may be gone after an await.
+ * smtpout: the process that speaks SMTP to primaries. This is its state and what its parts tell
+ * each other; start reading in README.md. One Deliver or Probe is one task; it names the peers only
+ * through this struct, since either may be gone after an await.
  */
 #pragma once
 
@@ -12,7 +12,8 @@ struct smtpout {
 	struct loop *loop;
 	struct channel *netd;   /* NULL while it is away */
 	struct channel *spoold; /* NULL while it is away */
-	uint64_t spoold_life;   /* counts its restarts: a reply goes to the one that asked, or nowhere */
+	uint64_t
+		spoold_life; /* counts its restarts: replies go to the one that asked, or nowhere */
 	struct dialer dialer;
 	struct ssl_ctx_st *tls;
 	struct outbound outbound;
@@ -23,11 +24,11 @@ struct smtpout {
 extern const struct worker_hooks smtpout_hooks;
 
 /* dial.c: the dialer that asks netd. */
-void dial_by_netd(struct task *tk, struct dialer *d, str domain, uint32_t start, uint64_t route,
+void dial_by_netd(struct task *tk, struct dialer *d, const struct dial_request *request,
 		  struct arena *arena, struct dialled *ret);
 
-/* deliver.c and probe.c: each takes what it needs from the message and starts a task that replies. 0, or the
- * error that kept it from that. */
+/* deliver.c and probe.c: each takes what it needs from the message and starts a task that replies.
+ * 0, or the error that kept it from that. */
 int deliver_start(struct smtpout *so, struct ipc_message *m);
 int probe_start(struct smtpout *so, struct ipc_message *m);
 

@@ -4,7 +4,8 @@
 #include "base/log.h"
 #include "proc/smtpout/fake_server.h"
 
-/* The process without its worker: real channels, with a spoold and a netd of the test's at their other ends. */
+/* The process without its worker: real channels, with a spoold and a netd of the test's at their
+ * other ends. */
 struct world {
 	struct smtpout so;
 	struct conf conf;
@@ -64,8 +65,9 @@ static void spoold_message(struct task *tk, struct channel *ch, struct ipc_messa
 	fail_msg("spoold was asked something");
 }
 
-static void connect_peer(struct world *w, struct task *tk, Locum__Process peer, ipc_handler *handler,
-			 struct channel **ret_here, struct channel **ret_there)
+static void connect_peer(struct world *w, struct task *tk, Locum__Process peer,
+			 ipc_handler *handler, struct channel **ret_here,
+			 struct channel **ret_there)
 {
 	int fd[2];
 
@@ -117,7 +119,8 @@ static void tear_down(struct task *tk, struct world *w)
 }
 
 /* A Deliver of a message to two recipients, of which it names those in `indexes`. */
-static void ask_deliver(struct task *tk, struct world *w, uint32_t *indexes, size_t count, bool damaged)
+static void ask_deliver(struct task *tk, struct world *w, uint32_t *indexes, size_t count,
+			bool damaged)
 {
 	str body = STR("Subject: x\r\n\r\nx\r\n");
 	Locum__Recipient to[2] = { LOCUM__RECIPIENT__INIT, LOCUM__RECIPIENT__INIT };
@@ -149,7 +152,8 @@ static void ask_deliver(struct task *tk, struct world *w, uint32_t *indexes, siz
 	deliver.recipients = indexes;
 	deliver.body_bytes = body.n;
 	deliver.body_crc32c = crc32c(0, body);
-	w->call_result = ipc_call(tk, w->spoold_there, &packet, fd, &w->answer, task_in(tk, 20 * NSEC_S));
+	w->call_result =
+		ipc_call(tk, w->spoold_there, &packet, fd, &w->answer, task_in(tk, 20 * NSEC_S));
 	w->answered = true;
 	sys_close(fd);
 }
@@ -250,14 +254,15 @@ static void probe_task(struct task *tk, void *arg)
 	IPC_PACKET(packet, PROBE, probe, &probe);
 
 	probe.domain = (char *)"y.example";
-	assert_int_equal(ipc_call(tk, w->spoold_there, &packet, -1, &w->answer, task_in(tk, NSEC_S)), 0);
+	assert_int_equal(
+		ipc_call(tk, w->spoold_there, &packet, -1, &w->answer, task_in(tk, NSEC_S)), 0);
 	assert_int_equal(w->answer.packet->body_case, LOCUM__PACKET__BODY_PROBED);
 	assert_int_equal(w->answer.packet->probed->attempt,
 			 arg ? LOCUM__ATTEMPT__ATTEMPT_REFUSING : LOCUM__ATTEMPT__ATTEMPT_ANSWERED);
 	assert_string_equal(w->answer.packet->probed->host->name, "mx.y.example");
 	assert_string_equal(w->answer.packet->probed->text,
-			    arg ? "mx.y.example[192.0.2.1:25] said to the connection: 421 busy" :
-				  "mx.y.example[192.0.2.1:25] said to EHLO: 250 mx");
+			    arg ? "mx.y.example[192.0.2.1:25] said to the connection: 421 busy"
+				: "mx.y.example[192.0.2.1:25] said to EHLO: 250 mx");
 	tear_down(tk, w);
 }
 

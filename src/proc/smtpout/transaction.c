@@ -6,11 +6,9 @@
 
 #include <stdlib.h>
 
-/* Recipients go out in batches that fit any socket buffer, so that neither side waits for the other to read
- * (RFC 2920 §3.1). */
+/* Recipients go out in batches that fit any socket buffer, so that neither side waits for the other
+ * to read (RFC 2920 §3.1). */
 #define BATCH_BYTES (8 * 1024)
-/* Whatever the single steps may take. A host that reads a byte a minute holds a delivery no longer. */
-#define TRANSACTION_MAX NSEC_HOUR
 /* For the reply of a host that hung up on us in mid-message. */
 #define LAST_WORDS_WAIT (2 * NSEC_S)
 #define ADDRESS_MAX 1024
@@ -64,7 +62,8 @@ static void settle(struct transaction *t, Locum__Outcome outcome, str reply)
 	for (size_t i = 0; i < h->recipient_count; i++) {
 		struct handover_recipient *to = &h->recipients[i];
 
-		if (to->outcome == LOCUM__OUTCOME__OUTCOME_NONE && (to->accepted || t->mail_failed)) {
+		if (to->outcome == LOCUM__OUTCOME__OUTCOME_NONE &&
+		    (to->accepted || t->mail_failed)) {
 			to->outcome = outcome;
 			to->reply = reply;
 		}
@@ -222,7 +221,8 @@ static int last_words(struct task *tk, struct transaction *t, int error)
 {
 	if (error == -ETIMEDOUT || error == -ECANCELED)
 		return lost(t, error);
-	if (conn_reply(tk, t->c, limit(tk, t, LAST_WORDS_WAIT)) < 0 || reply_class(&t->c->reply) < 4)
+	if (conn_reply(tk, t->c, limit(tk, t, LAST_WORDS_WAIT)) < 0 ||
+	    reply_class(&t->c->reply) < 4)
 		return lost(t, error);
 	if (t->c->reply.code == 421)
 		return closing(t);
@@ -282,8 +282,8 @@ static int deliver_body(struct task *tk, struct transaction *t)
 	return 0;
 }
 
-/* 354 although no recipient was taken: nothing is what we send (RFC 2920 §3.1), and whatever they say to it means
- * nothing. */
+/* 354 although no recipient was taken: nothing is what we send (RFC 2920 §3.1), and whatever they
+ * say to it means nothing. */
 static int send_lone_dot(struct task *tk, struct transaction *t)
 {
 	nsec deadline = limit(tk, t, t->c->limits->command);
@@ -335,10 +335,12 @@ static int ask_mail(struct task *tk, struct transaction *t)
 	char size[40] = "";
 
 	if (ehlo_offers(e, EHLO_SIZE))
-		snprintf(size, sizeof(size), " SIZE=%ju", (uintmax_t)(h->body_bytes + h->received.n));
+		snprintf(size, sizeof(size), " SIZE=%ju",
+			 (uintmax_t)(h->body_bytes + h->received.n));
 	return PUT(tk, t, t->reset_asked ? STR("RSET\r\n") : STR_NONE, STR("MAIL FROM:<"),
 		   h->reverse_path, STR(">"), str_of(size),
-		   h->body_8bitmime && ehlo_offers(e, EHLO_8BITMIME) ? STR(" BODY=8BITMIME") : STR_NONE,
+		   h->body_8bitmime && ehlo_offers(e, EHLO_8BITMIME) ? STR(" BODY=8BITMIME")
+								     : STR_NONE,
 		   STR("\r\n"));
 }
 
@@ -371,8 +373,8 @@ static int take_mail_reply(struct task *tk, struct transaction *t)
 		return r;
 	if (reply_class(reply) == 3)
 		return lost(t, -EPROTO);
-	/* 530: TLS or a password first (RFC 3207, 4954). That is about us and them, never about this message:
-	 * the operator must see it, and no message be held for it. */
+	/* 530: TLS or a password first (RFC 3207, 4954). That is about us and them, never about
+	 * this message: the operator must see it, and no message be held for it. */
 	if (reply->code == 530)
 		return closing(t);
 	t->step = STEP_RCPT;
@@ -387,8 +389,8 @@ static int take_mail_reply(struct task *tk, struct transaction *t)
 	return 0;
 }
 
-/* RFC 5321 §4.5.3.1.10: 452, or 552 from older hosts, may mean "too many recipients", unless it says that it is
- * about the mailbox (x.2.x). */
+/* RFC 5321 §4.5.3.1.10: 452, or 552 from older hosts, may mean "too many recipients", unless it
+ * says that it is about the mailbox (x.2.x). */
 static bool may_be_too_many(const struct reply *r)
 {
 	return (r->code == 452 || r->code == 552) && reply_enhanced(r).subject != 2;
@@ -432,7 +434,8 @@ static int take_replies(struct task *tk, struct transaction *t)
 	return r;
 }
 
-/* Sends RCPTs, in batches with their replies in between; the last batch leaves with what follows. */
+/* Sends RCPTs, in batches with their replies in between; the last batch leaves with what follows.
+ * */
 static int ask_recipients(struct task *tk, struct transaction *t)
 {
 	struct handover *h = t->h;
@@ -454,7 +457,8 @@ static int ask_recipients(struct task *tk, struct transaction *t)
 	return 0;
 }
 
-/* Those who were perhaps only too many wait for the next transaction when this one has somebody to go to. */
+/* Those who were perhaps only too many wait for the next transaction when this one has somebody to
+ * go to. */
 static void sort_out_too_many(struct transaction *t)
 {
 	for (size_t i = 0; t->accepted > 0 && i < t->h->recipient_count; i++) {
@@ -491,7 +495,8 @@ static int ask_data(struct task *tk, struct transaction *t, bool *ret_go)
 		*ret_go = true;
 		return 0;
 	}
-	/* 2xx: the host counts differently than we do; nothing on this connection means anything now. */
+	/* 2xx: the host counts differently than we do; nothing on this connection means anything
+	 * now. */
 	if (reply_class(reply) == 2)
 		return lost(t, -EPROTO);
 	if (t->accepted > 0) {
@@ -522,8 +527,8 @@ static int run(struct task *tk, struct transaction *t)
 	return t->accepted > 0 ? deliver_body(tk, t) : send_lone_dot(tk, t);
 }
 
-/* smtpin lets no control character into an address, and the spool's checksums none after it; but here it would
- * be a command of a stranger's, so it is looked at once more. */
+/* smtpin lets no control character into an address, and the spool's checksums none after it; but
+ * here it would be a command of a stranger's, so it is looked at once more. */
 static bool address_fits(str address)
 {
 	for (size_t i = 0; i < address.n; i++) {
@@ -550,7 +555,7 @@ void transaction_run(struct task *tk, struct conn *c, struct handover *h)
 
 	must(h->recipient_count > 0 && h->reply_bytes_max >= 16);
 	h->stale = false;
-	t.ends = task_in(tk, TRANSACTION_MAX);
+	t.ends = c->ends;
 	t.step = STEP_MAIL;
 	t.pipelining = ehlo_offers(&c->ehlo, EHLO_PIPELINING);
 	t.reset_asked = c->reset_first;

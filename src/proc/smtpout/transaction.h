@@ -1,18 +1,20 @@
 /*
- * transaction: one message handed over on an open connection: MAIL, RCPT for each recipient, DATA, the body, the reply
- * to the final dot (RFC 5321 §3.3, RFC 1870, 2920, 6152). Struct in, struct out; knows nothing of ipc.
+ * transaction: one message handed over on an open connection: MAIL, RCPT for each recipient, DATA,
+ * the body, the reply to the final dot (RFC 5321 §3.3, RFC 1870, 2920, 6152). Struct in, struct
+ * out; knows nothing of ipc.
  *
- * Where PIPELINING is offered a message costs two round trips: [MAIL RCPT… DATA] and [header, body, dot]. The
- * checksum of the body is compared before the final dot leaves, so a damaged message can never be accepted.
+ * Where PIPELINING is offered a message costs two round trips: [MAIL RCPT… DATA] and [header, body,
+ * dot]. The checksum of the body is compared before the final dot leaves, so a damaged message can
+ * never be accepted.
  *
- * What the outcome of a recipient means, by what ended the transaction:
- *	a reply to its RCPT	4xx DEFERRED, 5xx REFUSED; "too many recipients" NONE once others were taken
- *	4xx/5xx to MAIL, DATA, dot	the same for all that were left
- *	421		the recipient or message it answered is DEFERRED, what was not asked yet NONE: the host closes, the
- *			others need not wait; attempt REFUSING
- *	a break before DATA was answered	NONE: it is about the host, not about this message; attempt LOST
- *	a break in the body			DEFERRED: a message that kills its receiver must not always be first
- *	a break after the final dot		AMBIGUOUS
+ * The outcome of a recipient, by what decided it:
+ *	4xx or 5xx to its RCPT          DEFERRED or REFUSED; "too many" once others were taken: NONE
+ *	4xx or 5xx to MAIL, DATA, dot   DEFERRED or REFUSED, for all that were left
+ *	421                             DEFERRED for what it answered (but MAIL), NONE for what was
+ *	                                not asked yet: the host closes; attempt REFUSING
+ *	a break before DATA's reply     NONE: it is about the host, not this message; attempt LOST
+ *	a break in the body             DEFERRED: what kills its receiver must not always be first
+ *	a break after the final dot     AMBIGUOUS
  */
 #pragma once
 
@@ -44,8 +46,8 @@ struct handover {
 	Locum__Attempt attempt;
 	char text[CONN_TEXT_MAX]; /* why, for the operator */
 	nsec latency;             /* from MAIL to the last reply */
-	bool stale;               /* the pooled connection was dead: nothing happened, take another */
-	bool sent_8bit_as_is;     /* to a host that did not offer 8BITMIME */
+	bool stale;           /* the pooled connection was dead: nothing happened, take another */
+	bool sent_8bit_as_is; /* to a host that did not offer 8BITMIME */
 };
 
 /* Always sets the outputs. Afterwards c->broken says whether the connection can be used again. */
