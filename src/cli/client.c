@@ -61,25 +61,30 @@ static void *grow(void *array, size_t count, size_t element_bytes)
 	return reallocarray(array, count ? 2 * count : 1, element_bytes);
 }
 
-/* A message of many recipients comes in several rows: its first row gets the recipients of all. */
-static int merge(struct answers *a, Locum__Answer *answer, bool *ret_merged)
+int client_merge(Locum__MessageRow *to, Locum__MessageRow *from)
 {
-	Locum__MessageRow *first = a->row_count ? a->row[a->row_count - 1]->message : NULL;
-	Locum__MessageRow *more = answer->message;
+	size_t count = to->n_recipients + from->n_recipients;
 	Locum__RecipientRow **all;
 
-	*ret_merged = first && more && str_eq(str_bytes(first->id), str_bytes(more->id));
-	if (!*ret_merged || more->n_recipients == 0)
+	if (from->n_recipients == 0)
 		return 0;
-	all = reallocarray(first->recipients, first->n_recipients + more->n_recipients,
-			   sizeof(*all));
+	all = reallocarray(to->recipients, count, sizeof(*all));
 	if (!all)
 		return -ENOMEM;
-	memcpy(all + first->n_recipients, more->recipients, more->n_recipients * sizeof(*all));
-	first->recipients = all;
-	first->n_recipients += more->n_recipients;
-	more->n_recipients = 0;
+	memcpy(all + to->n_recipients, from->recipients, from->n_recipients * sizeof(*all));
+	to->recipients = all;
+	to->n_recipients = count;
+	from->n_recipients = 0;
 	return 0;
+}
+
+/* A message of many recipients comes in several rows: its first row gets the recipients of all. */
+static bool is_continued(const struct answers *a, const Locum__Answer *answer)
+{
+	const Locum__MessageRow *first = a->row_count ? a->row[a->row_count - 1]->message : NULL;
+
+	return first && answer->message &&
+	       str_eq(str_bytes(first->id), str_bytes(answer->message->id));
 }
 
 /* Takes the packet over. */
@@ -87,7 +92,6 @@ static int keep(struct answers *a, struct ipc_message *m)
 {
 	Locum__Packet **packets = grow(a->packet, a->packet_count, sizeof(*packets));
 	Locum__Answer **rows, *answer = m->packet->answer;
-	bool merged;
 
 	if (!packets)
 		return -ENOMEM;
@@ -99,10 +103,8 @@ static int keep(struct answers *a, struct ipc_message *m)
 		a->last = answer;
 		return 0;
 	}
-	if (merge(a, answer, &merged) < 0)
-		return -ENOMEM;
-	if (merged)
-		return 0;
+	if (is_continued(a, answer))
+		return client_merge(a->row[a->row_count - 1]->message, answer->message);
 	rows = grow(a->row, a->row_count, sizeof(*rows));
 	if (!rows)
 		return -ENOMEM;
@@ -123,12 +125,12 @@ static int receive_one(struct cli *cli, int fd, struct answers *a)
 	return r < 0 ? r : keep(a, &m);
 }
 
-static int fail_talk(struct cli *cli, const struct answers *a, int r)
+static int fail_talk(struct cli *cli, bool nothing_came, int r)
 {
 	bool gone = r == -EPIPE || r == -ECONNRESET;
 	char span[FORMAT_SIZE];
 
-	if (gone && a->packet_count == 0)
+	if (gone && nothing_came)
 		return cli_fail(cli, CLI_AWAY,
 				"locumd closed the connection without an answer; look at its log");
 	if (gone)
@@ -142,27 +144,28 @@ static int fail_talk(struct cli *cli, const struct answers *a, int r)
 			strerror(-r));
 }
 
-int client_ask(struct cli *cli, const Locum__Command *command, struct answers *ret_answers)
+int client_ask(struct cli *cli, const Locum__Command *command, struct answers *a)
 {
 	_cleanup_(closep) int fd = -1;
-	const Locum__Answer *last;
+	size_t packets_before = a->packet_count;
 	int r = connect_control(cli, &fd);
 
 	if (r != CLI_OK)
 		return r;
 	IPC_PACKET(packet, COMMAND, command, (Locum__Command *)command);
 	packet.call = 1;
+	a->last = NULL;
 	r = ipc_send_blocking(fd, &packet);
 	/* A refusal may have been said before our question arrived: read it all the same. */
 	if (r == -EPIPE || r == -ECONNRESET)
 		r = 0;
-	while (r == 0 && !ret_answers->last)
-		r = receive_one(cli, fd, ret_answers);
+	while (r == 0 && !a->last)
+		r = receive_one(cli, fd, a);
 	if (r < 0)
-		return fail_talk(cli, ret_answers, r);
-	last = ret_answers->last;
-	if (*last->error)
-		return cli_fail(cli, last->exit ? last->exit : CLI_NOTHING, "%s", last->error);
+		return fail_talk(cli, a->packet_count == packets_before, r);
+	if (*a->last->error)
+		return cli_fail(cli, a->last->exit ? a->last->exit : CLI_NOTHING, "%s",
+				a->last->error);
 	return CLI_OK;
 }
 

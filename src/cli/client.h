@@ -15,9 +15,12 @@ struct answers {
 	size_t packet_count;
 };
 
-/* CLI_OK with the answers, or the exit status after an error was printed. Call answers_done in any case. */
-int client_ask(struct cli *cli, const Locum__Command *command, struct answers *ret_answers);
+/* Asks, and adds to what *a has. CLI_OK, or the exit status after an error was printed. Call answers_done in
+ * any case. */
+int client_ask(struct cli *cli, const Locum__Command *command, struct answers *a);
 void answers_done(struct answers *a);
+/* Moves the recipients of one row to another of the same message. 0 or -ENOMEM. */
+int client_merge(Locum__MessageRow *to, Locum__MessageRow *from);
 
 #define ANSWERS_NONE                                                                               \
 	{                                                                                          \

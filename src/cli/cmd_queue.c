@@ -1,110 +1,117 @@
 /*
- * locum queue [DOMAIN]: what waits, oldest first.
+ * locum queue [DOMAIN]: what waits, oldest first. Without a domain spoold lists the domains that have mail;
+ * each is then asked for its messages. A message for several domains comes once from each.
  */
 #include "base/cleanup.h"
 #include "cli/client.h"
 #include "cli/format.h"
-#include "cli/json.h"
-#include "cli/words.h"
+#include "cli/messages.h"
 
-static const Locum__MessageRow *message_of(const struct answers *a, size_t i)
+#include <inttypes.h>
+
+static int ask(struct cli *cli, char *domain, struct answers *a)
 {
-	return a->row[i]->message;
+	Locum__Command command = LOCUM__COMMAND__INIT;
+
+	command.verb = LOCUM__VERB__QUEUE;
+	command.rows_max = *domain ? cli->rows_max : 0;
+	command.domain = domain;
+	return client_ask(cli, &command, a);
 }
 
-static size_t count_messages(const struct answers *a)
+static int ask_domains(struct cli *cli, struct answers *a)
 {
-	size_t count = 0;
+	_cleanup_(answers_done) struct answers domains = ANSWERS_NONE;
+	int r = ask(cli, (char *)"", &domains);
 
-	for (size_t i = 0; i < a->row_count; i++)
-		count += message_of(a, i) != NULL;
-	return count;
+	for (size_t i = 0; i < domains.row_count && r == CLI_OK; i++)
+		if (domains.row[i]->domain)
+			r = ask(cli, domains.row[i]->domain->domain, a);
+	return r;
 }
 
-static int print_json(struct cli *cli, const struct answers *a)
+/* Ids begin with the time of arrival. */
+static int by_age(const void *x, const void *y)
 {
-	json_t *messages = json_array();
+	const Locum__Answer *const *a = x, *const *b = y;
 
-	for (size_t i = 0; i < a->row_count; i++)
-		if (message_of(a, i))
-			json_array_append_new(messages, js_message(message_of(a, i)));
-	return js_print(cli, messages);
+	return str_cmp(str_bytes((*a)->message->id), str_bytes((*b)->message->id));
 }
 
-static void add_recipients(struct table *t, const Locum__MessageRow *m)
+/* What a message as a whole is: the first of these that a part of it is. */
+static unsigned rank(Locum__MessageState state)
 {
-	str first = m->n_recipients ? str_bytes(m->recipients[0]->address) : STR("");
-
-	if (m->n_recipients < 2)
-		table_add(t, first);
-	else
-		table_addf(t, "%.*s +%zu", (int)MIN(first.n, (size_t)400), first.p,
-			   m->n_recipients - 1);
-}
-
-/* What the primary said last, when the message itself has no reason. */
-static str reason(const Locum__MessageRow *m)
-{
-	if (*m->text)
-		return str_of(m->text);
-	for (size_t i = 0; i < m->n_recipients; i++)
-		if (*m->recipients[i]->reply)
-			return str_of(m->recipients[i]->reply);
-	return STR("");
-}
-
-static int print_table(struct cli *cli, const struct answers *a)
-{
-	static const struct table_column columns[] = {
-		{ "ID", false },   { "AGE", false }, { "SIZE", true }, { "STATE", false },
-		{ "FROM", false }, { "TO", false },  { "WHY", false },
+	static const Locum__MessageState order[] = {
+		LOCUM__MESSAGE_STATE__MESSAGE_DELIVERING,
+		LOCUM__MESSAGE_STATE__MESSAGE_QUEUED,
+		LOCUM__MESSAGE_STATE__MESSAGE_HELD,
+		LOCUM__MESSAGE_STATE__MESSAGE_PARKED,
 	};
-	_cleanup_(table_done) struct table t;
-	char id[ID_TEXT_LENGTH + 1], text[FORMAT_SIZE];
+	unsigned i = 0;
 
-	table_init(&t, columns, ELEMENTS(columns));
+	while (i < ELEMENTS(order) && order[i] != state)
+		i++;
+	return i;
+}
+
+static int merge_parts(struct answers *a)
+{
+	size_t kept = 0;
+	int r = 0;
+
 	for (size_t i = 0; i < a->row_count; i++) {
-		const Locum__MessageRow *m = message_of(a, i);
+		Locum__Answer *part = a->row[i], *whole = kept ? a->row[kept - 1] : NULL;
 
-		if (!m)
+		if (!whole || by_age(&whole, &part) != 0) {
+			a->row[kept++] = part;
 			continue;
-		table_add(&t, str_of(client_id_text(m->id, id)));
-		table_add(&t, str_of(format_span(cli->now_wall - m->arrived_wall, text)));
-		table_add(&t, str_of(format_bytes(m->bytes, text)));
-		table_add_coloured(&t, str_of(word_message(m->state)), colour_message(m->state));
-		table_add(&t, m->reverse_path.len ? str_bytes(m->reverse_path) : STR("<>"));
-		add_recipients(&t, m);
-		table_add(&t, reason(m));
+		}
+		r = client_merge(whole->message, part->message);
+		if (r < 0)
+			break;
+		if (rank(part->message->state) < rank(whole->message->state))
+			whole->message->state = part->message->state;
 	}
-	return table_print(&t, cli->out, 0, cli->width, cli->coloured);
+	a->row_count = kept;
+	return r;
+}
+
+/* Messages alone, oldest first, each once. */
+static int arrange(struct answers *a)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < a->row_count; i++)
+		if (a->row[i]->message)
+			a->row[kept++] = a->row[i];
+	a->row_count = kept;
+	if (kept > 1)
+		qsort(a->row, kept, sizeof(*a->row), by_age);
+	return merge_parts(a);
 }
 
 int cmd_queue(struct cli *cli)
 {
 	_cleanup_(answers_done) struct answers a = ANSWERS_NONE;
-	Locum__Command command = LOCUM__COMMAND__INIT;
-	char shown_text[FORMAT_SIZE], total_text[FORMAT_SIZE];
-	uint64_t total;
-	size_t shown;
-	int r;
+	char text[FORMAT_SIZE];
+	bool more;
+	int r = cli->arg_count ? ask(cli, cli->args[0], &a) : ask_domains(cli, &a);
 
-	command.verb = LOCUM__VERB__QUEUE;
-	command.rows_max = cli->rows_max;
-	if (cli->arg_count)
-		command.domain = cli->args[0];
-	r = client_ask(cli, &command, &a);
 	if (r != CLI_OK)
 		return r;
-	shown = count_messages(&a);
-	total = MAX(a.last->count, (uint64_t)shown);
-	if (cli->json)
-		return print_json(cli, &a);
-	if (print_table(cli, &a) < 0)
+	if (arrange(&a) < 0)
 		return cli_fail(cli, CLI_NOTHING, "out of memory; show fewer with --rows N");
-	if (total == 0)
+	more = cli->rows_max && a.row_count >= cli->rows_max;
+	if (more)
+		a.row_count = cli->rows_max;
+	if (cli->json)
+		return messages_print_json(cli, &a);
+	if (messages_print(cli, &a) < 0)
+		return cli_fail(cli, CLI_NOTHING, "out of memory; show fewer with --rows N");
+	if (a.row_count == 0)
 		fprintf(cli->out, "nothing waits\n");
-	else if (total > shown)
-		fprintf(cli->out, "%s of %s messages; --rows 0 shows all\n",
-			format_count(shown, shown_text), format_count(total, total_text));
+	else if (more)
+		fprintf(cli->out, "the oldest %s; --rows 0 shows all\n",
+			format_count(a.row_count, text));
 	return CLI_OK;
 }

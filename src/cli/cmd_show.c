@@ -1,39 +1,31 @@
 /*
- * locum show ID and locum trace ID|ADDRESS: the story of messages. Both get, for each message, its row, perhaps
- * its envelope, and its events; a message row begins the next story.
+ * locum show ID and locum trace ID: the story of one message: its row, its envelope while it is in the spool, its
+ * events. locum trace ADDRESS: the messages that concern somebody.
  */
 #include "base/cleanup.h"
 #include "cli/client.h"
 #include "cli/format.h"
 #include "cli/json.h"
+#include "cli/messages.h"
 #include "cli/words.h"
 
-/* Rows [from, to) of the answers tell of one message. */
 struct story {
 	const struct answers *a;
-	size_t from, to;
-	const Locum__MessageRow *message; /* may be NULL: only its events are left */
+	const Locum__MessageRow *message; /* NULL: only events are left */
 	ProtobufCBinaryData envelope;
 };
 
-static bool story_next(const struct answers *a, size_t *at, struct story *ret)
+static struct story story_of(const struct answers *a)
 {
-	struct story s = { .a = a, .from = *at };
-	size_t i = *at;
+	struct story s = { .a = a };
 
-	if (i == a->row_count)
-		return false;
-	for (; i < a->row_count; i++) {
-		if (a->row[i]->message && i > s.from)
-			break;
-		if (a->row[i]->message)
+	for (size_t i = 0; i < a->row_count; i++) {
+		if (a->row[i]->message && !s.message)
 			s.message = a->row[i]->message;
 		if (a->row[i]->envelope.len)
 			s.envelope = a->row[i]->envelope;
 	}
-	s.to = *at = i;
-	*ret = s;
-	return true;
+	return s;
 }
 
 /* --- JSON --- */
@@ -45,7 +37,7 @@ static json_t *js_story(const struct story *s)
 
 	if (s->envelope.len)
 		json_object_set_new(o, "envelope", js_envelope(s->envelope));
-	for (size_t i = s->from; i < s->to; i++)
+	for (size_t i = 0; i < s->a->row_count; i++)
 		if (s->a->row[i]->event)
 			json_array_append_new(events, js_event(s->a->row[i]->event));
 	json_object_set_new(o, "events", events);
@@ -139,7 +131,7 @@ static int print_events(struct cli *cli, const struct story *s)
 	char text[FORMAT_SIZE];
 
 	table_init(&t, columns, ELEMENTS(columns));
-	for (size_t i = s->from; i < s->to; i++) {
+	for (size_t i = 0; i < s->a->row_count; i++) {
 		const Locum__EventRow *e = s->a->row[i]->event;
 
 		if (!e)
@@ -187,12 +179,21 @@ static int print_story(struct cli *cli, const struct story *s)
 
 /* --- the commands --- */
 
+static int show_story(struct cli *cli, const struct answers *a)
+{
+	struct story s = story_of(a);
+
+	if (cli->json)
+		return js_print(cli, js_story(&s));
+	if (print_story(cli, &s) < 0)
+		return cli_fail(cli, CLI_NOTHING, "out of memory");
+	return CLI_OK;
+}
+
 int cmd_show(struct cli *cli)
 {
 	_cleanup_(answers_done) struct answers a = ANSWERS_NONE;
 	Locum__Command command = LOCUM__COMMAND__INIT;
-	struct story s;
-	size_t at = 0;
 	int r;
 
 	command.verb = LOCUM__VERB__SHOW;
@@ -201,41 +202,45 @@ int cmd_show(struct cli *cli)
 		r = client_ask(cli, &command, &a);
 	if (r != CLI_OK)
 		return r;
-	if (!story_next(&a, &at, &s))
+	if (a.row_count == 0)
 		return cli_fail(
 			cli, CLI_NOTHING,
 			"there is no message %s; `locum trace %s` tells of one that is gone",
 			cli->args[0], cli->args[0]);
-	if (cli->json)
-		return js_print(cli, js_story(&s));
-	if (print_story(cli, &s) < 0)
-		return cli_fail(cli, CLI_NOTHING, "out of memory");
-	return CLI_OK;
+	command.verb = LOCUM__VERB__TRACE;
+	r = client_ask(cli, &command, &a);
+	return r == CLI_OK ? show_story(cli, &a) : r;
 }
 
-static int print_trace_json(struct cli *cli, const struct answers *a)
+static int print_found(struct cli *cli, const struct answers *a)
 {
-	json_t *stories = json_array();
-	struct story s;
+	size_t count = messages_count(a);
+	char text[FORMAT_SIZE];
 
-	for (size_t at = 0; story_next(a, &at, &s);)
-		json_array_append_new(stories, js_story(&s));
-	return js_print(cli, stories);
+	if (cli->json)
+		return messages_print_json(cli, a);
+	if (messages_print(cli, a) < 0)
+		return cli_fail(cli, CLI_NOTHING, "out of memory; show fewer with --rows N");
+	if (cli->rows_max && count >= cli->rows_max)
+		fprintf(cli->out, "the first %s; --rows 0 shows all\n", format_count(count, text));
+	fprintf(cli->out, "\n`locum trace ID` tells what happened to one\n");
+	return CLI_OK;
 }
 
 int cmd_trace(struct cli *cli)
 {
 	_cleanup_(answers_done) struct answers a = ANSWERS_NONE;
 	Locum__Command command = LOCUM__COMMAND__INIT;
-	struct story s;
+	bool by_address = strchr(cli->args[0], '@') != NULL;
 	int r = CLI_OK;
 
 	command.verb = LOCUM__VERB__TRACE;
-	command.rows_max = cli->rows_max;
-	if (strchr(cli->args[0], '@'))
+	if (by_address) {
 		command.address = cli->args[0];
-	else
+		command.rows_max = cli->rows_max;
+	} else {
 		r = client_set_id(cli, &command, 0);
+	}
 	if (r == CLI_OK)
 		r = client_ask(cli, &command, &a);
 	if (r != CLI_OK)
@@ -244,14 +249,5 @@ int cmd_trace(struct cli *cli)
 		return cli_fail(cli, CLI_NOTHING,
 				"nothing is known of %s; the log of locumd may reach further back",
 				cli->args[0]);
-	if (cli->json)
-		return print_trace_json(cli, &a);
-	for (size_t at = 0; story_next(&a, &at, &s);) {
-		if (s.from > 0)
-			fputs("\n", cli->out);
-		if (print_story(cli, &s) < 0)
-			return cli_fail(cli, CLI_NOTHING,
-					"out of memory; show fewer with --rows N");
-	}
-	return CLI_OK;
+	return by_address ? print_found(cli, &a) : show_story(cli, &a);
 }

@@ -1,5 +1,5 @@
 /*
- * locum status: the numbers, the primaries, the domains, and what to do next.
+ * locum status: the numbers, the primaries, the domains that have mail, and what to do next.
  */
 #include "base/cleanup.h"
 #include "cli/client.h"
@@ -274,6 +274,10 @@ int cmd_status(struct cli *cli)
 
 	command.verb = LOCUM__VERB__STATUS;
 	r = client_ask(cli, &command, &a);
+	/* Without a domain: a row for each domain that has mail. */
+	command.verb = LOCUM__VERB__QUEUE;
+	if (r == CLI_OK)
+		r = client_ask(cli, &command, &a);
 	if (r != CLI_OK)
 		return r;
 	if (cli->json)

@@ -28,7 +28,9 @@ static void status_as_text(void **state)
 	       "again, "
 	       "`locum drop` destroys\n",
 	       "");
+	assert_int_equal(asked_count, 2);
 	assert_int_equal(asked->verb, LOCUM__VERB__STATUS);
+	assert_int_equal(asked_all[1]->verb, LOCUM__VERB__QUEUE);
 }
 
 static void status_when_all_is_well(void **state)
@@ -40,6 +42,7 @@ static void status_when_all_is_well(void **state)
 	status_row.messages = status_row.messages_held = 0;
 	status_row.accepting = false;
 	script_add()->status = &status_row;
+	script_end(0, "", 0);
 	script_end(0, "", 0);
 	RUN(W("status"));
 	assert_int_equal(ran.status, CLI_OK);

@@ -3,7 +3,7 @@
 
 /* --- queue --- */
 
-static Locum__MessageRow message_row, more_row;
+static Locum__MessageRow message_row, more_row, older_row;
 
 static void queue_as_text(void **state)
 {
@@ -23,18 +23,17 @@ static void queue_as_text(void **state)
 	assert_int_equal(asked->rows_max, CLI_ROWS_DEFAULT);
 }
 
-static void queue_says_what_it_left_out(void **state)
+static void queue_says_that_there_is_more(void **state)
 {
 	(void)state;
 	script_reset();
 	message_row = held_message();
 	script_add()->message = &message_row;
-	script_end(52113, "", 0);
-	RUN(W("queue"), W("--rows=1"));
+	script_end(1, "", 0);
+	RUN(W("queue"), W("example.cz"), W("--rows=1"));
 	assert_int_equal(ran.status, CLI_OK);
-	assert_non_null(strstr(ran.out, "1 of 52,113 messages; --rows 0 shows all\n"));
+	assert_non_null(strstr(ran.out, "the oldest 1; --rows 0 shows all\n"));
 	assert_int_equal(asked->rows_max, 1);
-	assert_string_equal(asked->domain, "");
 }
 
 static void an_empty_queue_is_no_error(void **state)
@@ -45,6 +44,8 @@ static void an_empty_queue_is_no_error(void **state)
 	RUN(W("queue"));
 	expect(CLI_OK, "nothing waits\n", "");
 	RUN(W("queue"), W("--json"));
+	expect(CLI_OK, "[]\n", "");
+	RUN(W("queue"), W("example.cz"), W("--json"));
 	expect(CLI_OK, "[]\n", "");
 	assert_int_equal(asked->rows_max, 0);
 }
@@ -59,10 +60,53 @@ static void a_long_message_is_one_row(void **state)
 	script_add()->message = &message_row;
 	script_add()->message = &more_row;
 	script_end(1, "", 0);
-	RUN(W("queue"));
+	RUN(W("queue"), W("example.cz"));
 	assert_non_null(strstr(ran.out, "jan@example.cz +2"));
 	assert_ptr_equal(strstr(ran.out, ID), strchr(ran.out, '\n') + 1);
 	assert_null(strstr(strstr(ran.out, ID) + 1, ID));
+}
+
+/* Two domains; the message of both comes from each, the older one of the second only. */
+static void the_whole_queue_is_asked_domain_by_domain(void **state)
+{
+	Locum__DomainRow first = LOCUM__DOMAIN_ROW__INIT, second = LOCUM__DOMAIN_ROW__INIT;
+
+	(void)state;
+	script_reset();
+	first.domain = W("a.cz");
+	second.domain = W("b.cz");
+	script_add()->domain = &first;
+	script_add()->domain = &second;
+	script_end(0, "", 0);
+	message_row = held_message();
+	message_row.n_recipients = 1;
+	script_add()->message = &message_row;
+	script_end(1, "", 0);
+	older_row = message_row;
+	older_row.id = bytes_z("\x00\x01"
+			       "3456789abcdef");
+	older_row.id.len = 16;
+	script_add()->message = &older_row;
+	more_row = held_message();
+	more_row.state = LOCUM__MESSAGE_STATE__MESSAGE_QUEUED;
+	script_add()->message = &more_row;
+	script_end(2, "", 0);
+	RUN(W("queue"));
+	expect(CLI_OK,
+	       "ID                          AGE         SIZE  STATE   FROM                   TO    "
+	       "  "
+	       "           WHY\n"
+	       "0004SK8D9P6WW3JRB2CDJ6ASG0  3m 12s  12.3 KiB  held    alice\\x1b[2J@src.test  "
+	       "jan@example.cz     550 5.1.1 no such user\n" ID
+	       "  3m 12s  12.3 KiB  queued  alice\\x1b[2J@src.test  jan@example.cz +2  550 5.1.1 "
+	       "no "
+	       "such user\n",
+	       "");
+	assert_int_equal(asked_count, 3);
+	assert_string_equal(asked_all[0]->domain, "");
+	assert_string_equal(asked_all[1]->domain, "a.cz");
+	assert_string_equal(asked_all[2]->domain, "b.cz");
+	assert_int_equal(asked_all[2]->rows_max, CLI_ROWS_DEFAULT);
 }
 
 static void queue_as_json(void **state)
@@ -74,7 +118,7 @@ static void queue_as_json(void **state)
 	message_row.reverse_path = (ProtobufCBinaryData){ 4, (uint8_t *)"a\xff\n\"" };
 	script_add()->message = &message_row;
 	script_end(1, "", 0);
-	RUN(W("queue"), W("--json"));
+	RUN(W("queue"), W("example.cz"), W("--json"));
 	expect(CLI_OK,
 	       "[\n"
 	       "  {\n"
@@ -105,7 +149,19 @@ static void queue_as_json(void **state)
 
 static Locum__EventRow event_rows[3];
 
-static void script_story(void)
+/* As spoold answers TRACE: the events, then the message. */
+static void script_trace(void)
+{
+	event_rows[0] = event(192 * NSEC_S, "accepted", "", "from 192.0.2.1");
+	event_rows[1] = event(100 * NSEC_S, "held", "jan@example.cz", "550 5.1.1 no such user");
+	script_add()->event = &event_rows[0];
+	script_add()->event = &event_rows[1];
+	more_row = held_message();
+	script_add()->message = &more_row;
+	script_end(1, "", 0);
+}
+
+static void script_show(void)
 {
 	Locum__Answer *a;
 
@@ -114,10 +170,8 @@ static void script_story(void)
 	a = script_add();
 	a->message = &message_row;
 	a->envelope = the_envelope();
-	event_rows[0] = event(192 * NSEC_S, "accepted", "", "from 192.0.2.1");
-	event_rows[1] = event(100 * NSEC_S, "held", "jan@example.cz", "550 5.1.1 no such user");
-	script_add()->event = &event_rows[0];
-	script_add()->event = &event_rows[1];
+	script_end(1, "", 0);
+	script_trace();
 }
 
 static const char story_text[] =
@@ -143,11 +197,12 @@ static const char story_text[] =
 static void show_as_text(void **state)
 {
 	(void)state;
-	script_story();
-	script_end(1, "", 0);
+	script_show();
 	RUN(W("show"), W("01arz3ndektsv4rrffq69g5fav"));
 	expect(CLI_OK, story_text, "");
 	assert_int_equal(asked->verb, LOCUM__VERB__SHOW);
+	assert_int_equal(asked_all[1]->verb, LOCUM__VERB__TRACE);
+	assert_int_equal(asked_all[1]->id.len, 16);
 	assert_int_equal(asked->id.len, 16);
 	assert_memory_equal(asked->id.data, id_bytes, 16);
 }
@@ -157,8 +212,7 @@ static void show_as_json(void **state)
 	json_t *o, *e;
 
 	(void)state;
-	script_story();
-	script_end(1, "", 0);
+	script_show();
 	RUN(W("show"), W(ID), W("--json"));
 	assert_int_equal(ran.status, CLI_OK);
 	o = json_loads(ran.out, 0, NULL);
@@ -183,50 +237,71 @@ static void nothing_to_show(void **state)
 	expect_error(CLI_NOTHING, "there is no message " ID "; `locum trace " ID "` tells");
 }
 
-static void trace_tells_of_several(void **state)
+static void trace_of_a_message(void **state)
+{
+	json_t *o;
+
+	(void)state;
+	script_reset();
+	script_trace();
+	RUN(W("trace"), W(ID));
+	assert_int_equal(ran.status, CLI_OK);
+	/* Without an envelope there is no more of the client than its address. */
+	assert_non_null(strstr(ran.out, "client     192.0.2.1\n\nRECIPIENT"));
+	assert_non_null(strstr(ran.out, "2026-11-24T06:20:48Z  accepted "));
+	assert_int_equal(asked->verb, LOCUM__VERB__TRACE);
+	assert_int_equal(asked->id.len, 16);
+	RUN(W("trace"), W(ID), W("--json"));
+	o = json_loads(ran.out, 0, NULL);
+	assert_string_equal(json_string_value(json_object_get(o, "state")), "held");
+	assert_int_equal(json_array_size(json_object_get(o, "events")), 2);
+	json_decref(o);
+}
+
+static void trace_of_a_message_that_left_only_events(void **state)
 {
 	(void)state;
-	script_story();
-	message_row.id = the_id();
+	script_reset();
+	event_rows[0] = event(NSEC_S, "delivered", "eva@example.cz", "250 2.0.0 ok");
+	script_add()->event = &event_rows[0];
+	script_end(1, "", 0);
+	RUN(W("trace"), W(ID));
+	expect(CLI_OK,
+	       "\nTIME                  EVENT      RECIPIENT       DETAIL\n"
+	       "2026-11-24T06:23:59Z  delivered  eva@example.cz  250 2.0.0 ok\n",
+	       "");
+}
+
+static void trace_of_an_address(void **state)
+{
+	(void)state;
+	script_reset();
+	message_row = held_message();
+	script_add()->message = &message_row;
 	more_row = message_row;
 	more_row.id = bytes_z("0123456789abcdef");
 	more_row.state = LOCUM__MESSAGE_STATE__MESSAGE_DELIVERED;
 	more_row.n_recipients = 0;
+	more_row.text = W("");
 	script_add()->message = &more_row;
-	event_rows[2] = event(NSEC_S, "delivered", "eva@example.cz", "250 2.0.0 ok");
-	script_add()->event = &event_rows[2];
 	script_end(2, "", 0);
 	RUN(W("trace"), W("eva@example.cz"));
-	assert_int_equal(ran.status, CLI_OK);
-	assert_memory_equal(ran.out, story_text, sizeof(story_text) - 1);
-	assert_string_equal(ran.out + sizeof(story_text) - 1,
-			    "\n"
-			    "message    1G64S36D1N6RVKGEB1C9HP8SB6\n"
-			    "state      delivered: 550 5.1.1 no such user\n"
-			    "arrived    2026-11-24T06:20:48Z, 3m 12s ago\n"
-			    "size       12.3 KiB\n"
-			    "from       alice\\x1b[2J@src.test\n"
-			    "client     192.0.2.1\n"
-			    "\n"
-			    "TIME                  EVENT      RECIPIENT       DETAIL\n"
-			    "2026-11-24T06:23:59Z  delivered  eva@example.cz  250 2.0.0 ok\n");
+	expect(CLI_OK,
+	       "ID                          AGE         SIZE  STATE      FROM                   TO "
+	       "  "
+	       "              WHY\n" ID "  3m 12s  12.3 KiB  held       alice\\x1b[2J@src.test  "
+	       "jan@example.cz +1  550 5.1.1 "
+	       "no such user\n"
+	       "1G64S36D1N6RVKGEB1C9HP8SB6  3m 12s  12.3 KiB  delivered  alice\\x1b[2J@src.test\n"
+	       "\n`locum trace ID` tells what happened to one\n",
+	       "");
 	assert_string_equal(asked->address, "eva@example.cz");
 	assert_int_equal(asked->id.len, 0);
 }
 
-static void trace_as_json(void **state)
+static void trace_of_nobody(void **state)
 {
-	json_t *all;
-
 	(void)state;
-	script_story();
-	script_end(1, "", 0);
-	RUN(W("trace"), W(ID), W("--json"));
-	all = json_loads(ran.out, 0, NULL);
-	assert_int_equal(json_array_size(all), 1);
-	assert_int_equal(json_array_size(json_object_get(json_array_get(all, 0), "events")), 2);
-	json_decref(all);
-	assert_int_equal(asked->id.len, 16);
 	script_reset();
 	script_end(0, "", 0);
 	RUN(W("trace"), W("x@example.cz"));
@@ -310,15 +385,18 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(queue_as_text),
-		cmocka_unit_test(queue_says_what_it_left_out),
+		cmocka_unit_test(queue_says_that_there_is_more),
 		cmocka_unit_test(an_empty_queue_is_no_error),
 		cmocka_unit_test(a_long_message_is_one_row),
+		cmocka_unit_test(the_whole_queue_is_asked_domain_by_domain),
 		cmocka_unit_test(queue_as_json),
 		cmocka_unit_test(show_as_text),
 		cmocka_unit_test(show_as_json),
 		cmocka_unit_test(nothing_to_show),
-		cmocka_unit_test(trace_tells_of_several),
-		cmocka_unit_test(trace_as_json),
+		cmocka_unit_test(trace_of_a_message),
+		cmocka_unit_test(trace_of_a_message_that_left_only_events),
+		cmocka_unit_test(trace_of_an_address),
+		cmocka_unit_test(trace_of_nobody),
 		cmocka_unit_test(export_writes_the_message),
 		cmocka_unit_test(export_of_the_envelope),
 		cmocka_unit_test(a_short_body_is_not_silent),

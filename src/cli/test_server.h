@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <locale.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -37,7 +38,11 @@ struct script {
 };
 
 static struct script script;
-static Locum__Command *asked; /* what the server got */
+
+/* What the server got, one a connection. */
+static Locum__Command *asked_all[ANSWERS_MAX];
+static size_t asked_count;
+#define asked asked_all[0]
 
 static void script_reset(void)
 {
@@ -84,80 +89,90 @@ static void wait_readable(int fd)
 		usleep(1000);
 }
 
-/* The child's life: one client. What it asked goes to the pipe. */
-static void serve(int listener, int to_test)
+/* One connection; its question goes to the test. False: this was the last. */
+static bool serve_one(int listener, int to_test, size_t *at)
 {
 	char bytes[4096];
 	int fd = accept(listener, NULL, NULL);
+	bool last = false;
 	ssize_t n;
 
 	if (script.manner == HANG_UP)
-		return;
+		return false;
 	wait_readable(fd);
 	n = recv(fd, bytes, sizeof(bytes), 0);
-	if (n > 0 && write(to_test, bytes, (size_t)n) != n)
-		return;
-	switch (script.manner) {
-	case SAY_NOTHING:
-		recv(fd, bytes, sizeof(bytes), 0);
-		return;
-	case TALK_NONSENSE:
+	if (n > 0)
+		send(to_test, bytes, (size_t)n, 0);
+	if (script.manner == TALK_NONSENSE)
 		send(fd, "\xff\xff", 2, MSG_NOSIGNAL);
-		return;
-	case SERVE:
-	case BREAK_OFF:
-	case HANG_UP:
-		break;
+	if (script.manner == TALK_NONSENSE || script.manner == BREAK_OFF)
+		return send_answer(fd, 0), false;
+	while (script.manner == SERVE && !last && *at < script.count) {
+		last = script.answer[*at].last;
+		send_answer(fd, (*at)++);
 	}
-	for (size_t i = 0; i < script.count; i++)
-		send_answer(fd, i);
-	if (script.manner == SERVE)
-		recv(fd, bytes, sizeof(bytes), 0);
+	recv(fd, bytes, sizeof(bytes), 0); /* until it hangs up */
+	close(fd);
+	return *at < script.count;
 }
 
-static pid_t server_start(int *ret_pipe)
+static pid_t server_start(int *ret_from_server)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "control.sock" };
 	int listener = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	size_t at = 0;
 	int ends[2];
 	pid_t pid;
 
 	unlink("control.sock");
 	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(listener, 1), 0);
-	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		serve(listener, ends[1]);
+		while (serve_one(listener, ends[1], &at))
+			;
 		_exit(0);
 	}
 	close(listener);
 	close(ends[1]);
-	*ret_pipe = ends[0];
+	*ret_from_server = ends[0];
 	return pid;
+}
+
+static void forget_asked(void)
+{
+	while (asked_count > 0)
+		locum__command__free_unpacked(asked_all[--asked_count], NULL);
+	asked = NULL;
+}
+
+static void keep_asked(const uint8_t *bytes, size_t n)
+{
+	Locum__Packet *packet = locum__packet__unpack(NULL, n, bytes);
+
+	assert_non_null(packet);
+	assert_int_equal(packet->body_case, LOCUM__PACKET__BODY_COMMAND);
+	assert_true(packet->call != 0);
+	asked_all[asked_count++] = TAKE(packet->command);
+	packet->body_case = LOCUM__PACKET__BODY__NOT_SET;
+	locum__packet__free_unpacked(packet, NULL);
 }
 
 static void server_end(pid_t pid, int from_server)
 {
 	uint8_t bytes[4096];
-	Locum__Packet *packet;
-	ssize_t n = read(from_server, bytes, sizeof(bytes));
+	ssize_t n;
 
-	close(from_server);
+	/* It may wait for a connection that an error kept from coming. */
+	usleep(2000);
+	kill(pid, SIGTERM);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	if (asked)
-		locum__command__free_unpacked(asked, NULL);
-	asked = NULL;
-	if (n <= 0)
-		return;
-	packet = locum__packet__unpack(NULL, (size_t)n, bytes);
-	assert_non_null(packet);
-	assert_int_equal(packet->body_case, LOCUM__PACKET__BODY_COMMAND);
-	assert_true(packet->call != 0);
-	asked = TAKE(packet->command);
-	packet->body_case = LOCUM__PACKET__BODY__NOT_SET;
-	locum__packet__free_unpacked(packet, NULL);
+	forget_asked();
+	while ((n = recv(from_server, bytes, sizeof(bytes), 0)) > 0)
+		keep_asked(bytes, (size_t)n);
+	close(from_server);
 }
 
 /* --- running a command --- */
@@ -250,8 +265,7 @@ static int teardown(void **state)
 	(void)state;
 	free(ran.out);
 	free(ran.err);
-	if (asked)
-		locum__command__free_unpacked(asked, NULL);
+	forget_asked();
 	for (size_t i = 0; i < ELEMENTS(files); i++)
 		unlink(files[i]);
 	return chdir("/") < 0 ? -1 : rmdir(folder);
@@ -306,7 +320,8 @@ static inline Locum__MessageRow held_message(void)
 	return m;
 }
 
-static inline Locum__EventRow event(nsec ago, const char *what, const char *recipient, const char *text)
+static inline Locum__EventRow event(nsec ago, const char *what, const char *recipient,
+				    const char *text)
 {
 	Locum__EventRow e = LOCUM__EVENT_ROW__INIT;
 
@@ -388,6 +403,7 @@ static inline void script_status(void)
 	destination_row.domains = domains;
 	destination_row.n_domains = 1;
 	script_add()->destination = &destination_row;
+	script_end(0, "", 0); /* the domains come with a second question */
 	locum__domain_row__init(&domain_row);
 	domain_row.domain = W("example.cz");
 	domain_row.queued = 1233;
