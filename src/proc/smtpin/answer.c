@@ -1,4 +1,4 @@
-#include "answer.h"
+#include "proc/smtpin/answer.h"
 
 static const str text_table[ANSWER_COUNT] = {
 #define ROW(name, text) [ANSWER_##name] = { text "\r\n", sizeof(text "\r\n") - 1 }

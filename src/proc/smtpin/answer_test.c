@@ -1,4 +1,4 @@
-#include "answer.h"
+#include "proc/smtpin/answer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "body.h"
+#include "proc/smtpin/body.h"
 
 #include "task/sys.h"
 

@@ -1,4 +1,4 @@
-#include "client_table.h"
+#include "proc/smtpin/client_table.h"
 
 #define IPV6_CLIENT_BYTES 8
 

@@ -1,4 +1,4 @@
-#include "client_table.h"
+#include "proc/smtpin/client_table.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

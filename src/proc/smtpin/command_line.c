@@ -1,4 +1,4 @@
-#include "command_line.h"
+#include "proc/smtpin/command_line.h"
 
 #define LINE_BYTES_MAX (SMTP_PATH_LINE_MAX - 2)
 #define DISCARD_BYTES_MAX (64 * 1024)

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "session.h"
+#include "proc/smtpin/session.h"
 
 /* *ret_line is the line without its CRLF; it is consumed with the *ret_bytes that the caller passes to
  * stream_consume when it is done with it. -EMSGSIZE: the line was too long and is gone; -E2BIG: it went

@@ -1,5 +1,5 @@
 /* The data of a message: from 354 to the reply behind the final dot. */
-#include "session.h"
+#include "proc/smtpin/session.h"
 
 #include "base/log.h"
 #include "smtp/dot_in.h"

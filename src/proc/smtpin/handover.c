@@ -1,5 +1,5 @@
 /* A whole message to spoold, and what its reply means for the client. */
-#include "session.h"
+#include "proc/smtpin/session.h"
 
 #include "base/log.h"
 

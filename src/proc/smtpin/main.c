@@ -3,7 +3,7 @@
  * says 250 when spoold has it on stable storage. Connects to nobody, opens no file.
  */
 #include "base/log.h"
-#include "server.h"
+#include "proc/smtpin/server.h"
 
 /* What RLIMIT_FSIZE must let pass: the largest message_size that a reload could bring. */
 #define BODY_BYTES_MAX (((uint64_t)1 << 30) + ((uint64_t)1 << 20))

@@ -1,4 +1,4 @@
-#include "recipient.h"
+#include "proc/smtpin/recipient.h"
 
 static bool is_our_postmaster(const struct conf *c, const struct smtp_path *path)
 {

@@ -1,4 +1,4 @@
-#include "recipient.h"
+#include "proc/smtpin/recipient.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
-#include "reverse.h"
+#include "proc/smtpin/reverse.h"
 
-#include "server.h"
+#include "proc/smtpin/server.h"
 
 #define LOOKUP_TIME (5 * NSEC_S)
 #define LOOKUPS_MAX 1000 /* each has a task's stack */

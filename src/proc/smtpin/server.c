@@ -1,7 +1,7 @@
-#include "server.h"
+#include "proc/smtpin/server.h"
 
 #include "base/log.h"
-#include "session.h"
+#include "proc/smtpin/session.h"
 #include "task/sys.h"
 
 /* Bodies in flight, all sessions of a process together, and never less than a few whole messages. */

@@ -6,11 +6,11 @@
 #pragma once
 
 #include "base/cleanup.h"
-#include "body.h"
-#include "client_table.h"
+#include "proc/smtpin/body.h"
+#include "proc/smtpin/client_table.h"
 #include "ipc/ipc.h"
 #include "proc/worker.h"
-#include "settings.h"
+#include "proc/smtpin/settings.h"
 
 struct session;
 

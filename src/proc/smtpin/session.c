@@ -1,8 +1,8 @@
-#include "session.h"
+#include "proc/smtpin/session.h"
 
 #include "base/log.h"
-#include "command_line.h"
-#include "recipient.h"
+#include "proc/smtpin/command_line.h"
+#include "proc/smtpin/recipient.h"
 
 #include <stdio.h>
 

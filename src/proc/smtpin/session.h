@@ -8,12 +8,12 @@
  */
 #pragma once
 
-#include "answer.h"
+#include "proc/smtpin/answer.h"
 #include "base/id.h"
 #include "net/stream.h"
-#include "reverse.h"
-#include "server.h"
-#include "transaction.h"
+#include "proc/smtpin/reverse.h"
+#include "proc/smtpin/server.h"
+#include "proc/smtpin/transaction.h"
 
 enum hello { HELLO_NONE, HELLO_HELO, HELLO_EHLO };
 

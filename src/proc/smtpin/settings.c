@@ -1,4 +1,4 @@
-#include "settings.h"
+#include "proc/smtpin/settings.h"
 
 #include "base/cleanup.h"
 #include "net/tls.h"

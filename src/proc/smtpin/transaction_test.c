@@ -1,4 +1,4 @@
-#include "transaction.h"
+#include "proc/smtpin/transaction.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
