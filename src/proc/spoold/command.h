@@ -47,7 +47,7 @@ int id_list_of(struct spoold *sp, const struct sched_domain *domain, struct id_l
 
 /* --- rows.c --- */
 /* One message, its recipients in several rows of the same id when they are many. domain: only its recipients;
- * NULL: all. envelope: with the first row. */
+ * NULL: all. with_envelope: behind them. */
 int rows_message(struct task *tk, struct command *c, const struct message *m,
 		 const struct loaded *l, const struct sched_domain *domain, bool with_envelope);
 int rows_finished(struct task *tk, struct command *c, msg_id id, const Locum__StoredState *state);

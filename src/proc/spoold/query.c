@@ -114,7 +114,8 @@ int command_show(struct task *tk, struct command *c)
 	if (r < 0)
 		return command_fail(c, "the message cannot be read: %s", strerror(-r));
 	c->count = 1;
-	return rows_message(tk, c, m, &l, NULL, true);
+	r = rows_message(tk, c, m, &l, NULL, true);
+	return r < 0 ? r : rows_events(tk, c, l.state);
 }
 
 int command_export(struct task *tk, struct command *c)

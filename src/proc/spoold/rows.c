@@ -6,8 +6,10 @@
 
 #include <stdio.h>
 
-#define RECIPIENTS_A_ROW 50 /* with a reply each, well below a packet */
-#define ROW_BYTES_MAX ((size_t)256 << 10)
+/* Of recipients in one row: a packet less the rest of the row and one recipient more. */
+#define RECIPIENTS_BYTES ((size_t)IPC_PACKET_MAX - 16384)
+#define RECIPIENT_OVERHEAD 4
+#define ROW_BYTES_MAX ((size_t)2 << 20)
 
 Locum__PrimaryState row_state(enum sched_health health)
 {
@@ -164,16 +166,39 @@ static int message_row(struct arena *a, const struct source *s, Locum__MessageRo
 	}
 	r = telling(s, &row->state);
 	row->text = r ? why(a, s, r) : (char *)"";
-	row->recipients = ARENA_ARRAY(a, Locum__RecipientRow *, RECIPIENTS_A_ROW);
+	row->recipients = ARENA_ARRAY(a, Locum__RecipientRow *, s->state->n_recipients);
 	return row->recipients ? 0 : -ENOMEM;
 }
 
-/* Sends the recipients in as many rows as it takes; the first has the rest of the message too. */
-static int send_rows(struct task *tk, struct command *c, const struct source *s,
-		     const struct buf *envelope)
+static bool concerns(const struct source *s, size_t i)
+{
+	return s->part == PART_ALL || s->state->recipients[i]->part == s->part;
+}
+
+/* Adds recipients from *at on while they fit. */
+static int fill_row(struct arena *a, const struct source *s, Locum__MessageRow *row, size_t *at)
+{
+	size_t bytes = 0;
+
+	for (; *at < s->state->n_recipients && bytes < RECIPIENTS_BYTES; ++*at) {
+		Locum__RecipientRow *r;
+
+		if (!concerns(s, *at))
+			continue;
+		r = recipient_row(a, s, *at);
+		if (!r)
+			return -ENOMEM;
+		bytes += locum__recipient_row__get_packed_size(r) + RECIPIENT_OVERHEAD;
+		row->recipients[row->n_recipients++] = r;
+	}
+	return 0;
+}
+
+/* Sends the recipients in as many rows as it takes; the first is what most messages need. */
+static int send_rows(struct task *tk, struct command *c, const struct source *s)
 {
 	uint64_t rows_before = c->rows;
-	size_t i = 0;
+	size_t at = 0;
 	int r;
 
 	do {
@@ -183,46 +208,46 @@ static int send_rows(struct task *tk, struct command *c, const struct source *s,
 
 		arena_init(&a, ROW_BYTES_MAX);
 		r = message_row(&a, s, &row);
-		for (; r == 0 && i < s->state->n_recipients && row.n_recipients < RECIPIENTS_A_ROW;
-		     i++) {
-			if (s->part != PART_ALL && s->state->recipients[i]->part != s->part)
-				continue;
-			row.recipients[row.n_recipients] = recipient_row(&a, s, i);
-			if (!row.recipients[row.n_recipients++])
-				r = -ENOMEM;
-		}
+		if (r == 0)
+			r = fill_row(&a, s, &row, &at);
 		if (r < 0)
 			return r;
 		answer.message = &row;
-		if (envelope) {
-			answer.envelope.data = (uint8_t *)envelope->p;
-			answer.envelope.len = envelope->n;
-			envelope = NULL;
-		}
 		/* What is read of the message is ours; the message itself may go while this parks. */
 		r = command_send(tk, c, &answer, -1);
-	} while (r == 0 && i < s->state->n_recipients &&
+	} while (r == 0 && at < s->state->n_recipients &&
 		 message_find(c->client->sp, s->id) == s->message);
 	c->rows = rows_before + 1;
 	return r;
+}
+
+static int send_envelope(struct task *tk, struct command *c, const struct buf *bytes)
+{
+	Locum__Answer answer = LOCUM__ANSWER__INIT;
+
+	answer.envelope.data = (uint8_t *)bytes->p;
+	answer.envelope.len = bytes->n;
+	return command_send(tk, c, &answer, -1);
 }
 
 int rows_message(struct task *tk, struct command *c, const struct message *m,
 		 const struct loaded *l, const struct sched_domain *domain, bool with_envelope)
 {
 	struct source s = { m->id, m, l->envelope, l->state, PART_ALL };
+	int r;
 
 	for (uint32_t i = 0; domain && i < m->part_count; i++)
 		if (m->part[i].entry.domain == domain)
 			s.part = i;
-	return send_rows(tk, c, &s, with_envelope ? &l->bytes : NULL);
+	r = send_rows(tk, c, &s);
+	return r == 0 && with_envelope ? send_envelope(tk, c, &l->bytes) : r;
 }
 
 int rows_finished(struct task *tk, struct command *c, msg_id id, const Locum__StoredState *state)
 {
 	struct source s = { id, NULL, NULL, state, PART_ALL };
 
-	return send_rows(tk, c, &s, NULL);
+	return send_rows(tk, c, &s);
 }
 
 int rows_event(struct task *tk, struct command *c, nsec at_wall, const char *what, str recipient,
