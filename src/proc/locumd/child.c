@@ -1,4 +1,4 @@
-#include "locumd.h"
+#include "proc/locumd/locumd.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -11,7 +11,7 @@
 
 #include "proc/worker.h"
 
-#define LONG_LIFE (10 * NSEC_S) /* after which a death is a first one again */
+#define LONG_LIFE (2 * NSEC_S) /* after which a death is a first one again */
 #define PAUSE_FIRST (100 * NSEC_MS)
 #define PAUSE_MAX (5 * NSEC_S)
 

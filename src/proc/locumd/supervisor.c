@@ -1,4 +1,4 @@
-#include "locumd.h"
+#include "proc/locumd/locumd.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
