@@ -125,6 +125,7 @@ struct spool {
 	uint64_t free_bytes;
 	uint64_t taken_since_check;
 	nsec free_checked_at;
+	nsec no_space_at; /* of the newest refusal for lack of space; 0: none */
 	bool cannot_allocate; /* the file system has no fallocate */
 
 	struct {

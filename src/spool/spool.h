@@ -94,7 +94,7 @@ struct spool_usage {
 	uint64_t disk_bytes; /* of all segments and big bodies */
 	uint64_t free_bytes; /* on the file system */
 	uint64_t segments;
-	bool below_reserve;
+	bool below_reserve; /* nothing would be taken, or something was not within the last seconds */
 };
 
 int spool_usage(struct spool *s, struct spool_usage *ret_usage);

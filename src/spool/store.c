@@ -4,6 +4,8 @@
 #include "base/crc32c.h"
 #include "task/sys.h"
 
+#define NO_SPACE_REST (5 * NSEC_S) /* after a refusal it is tried again this much later */
+
 static uint64_t padded(uint64_t n)
 {
 	return (n + FORMAT_ALIGN - 1) / FORMAT_ALIGN * FORMAT_ALIGN;
@@ -52,8 +54,8 @@ static int append_record(struct spool *s, struct record_header *h, str envelope,
 	return 0;
 }
 
-int spool_append(struct task *tk, struct spool *s, msg_id id, str envelope, int body_fd,
-		 uint64_t body_bytes)
+static int append(struct task *tk, struct spool *s, msg_id id, str envelope, int body_fd,
+		  uint64_t body_bytes)
 {
 	struct record_header h = {
 		.id = id,
@@ -86,6 +88,18 @@ int spool_append(struct task *tk, struct spool *s, msg_id id, str envelope, int 
 	r = append_record(s, &h, envelope, -1);
 	if (r < 0)
 		big_discard(s, id);
+	return r;
+}
+
+int spool_append(struct task *tk, struct spool *s, msg_id id, str envelope, int body_fd,
+		 uint64_t body_bytes)
+{
+	int r = append(tk, s, id, envelope, body_fd, body_bytes);
+
+	if (r == -ENOSPC)
+		s->no_space_at = sys_now();
+	else if (r == 0)
+		s->no_space_at = 0;
 	return r;
 }
 
@@ -172,7 +186,9 @@ int spool_usage(struct spool *s, struct spool_usage *ret_usage)
 		return r;
 	for (size_t i = 0; i < s->segment_count; i++)
 		u.disk_bytes += s->segment[i]->allocated;
-	u.below_reserve = u.free_bytes < s->options.reserve_bytes;
+	/* The file system may say no before its own figure does; whoever was just refused is right. */
+	u.below_reserve = u.free_bytes < s->options.reserve_bytes ||
+			  (s->no_space_at && sys_now() - s->no_space_at < NO_SPACE_REST);
 	*ret_usage = u;
 	return 0;
 }
