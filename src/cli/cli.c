@@ -75,6 +75,7 @@ void cli_init(struct cli *cli, FILE *out, FILE *err)
 		.answer_timeout = ANSWER_TIMEOUT,
 		.config = CLI_CONFIG_DEFAULT,
 		.rows_max = CLI_ROWS_DEFAULT,
+		.refusal = CLI_NOTHING,
 	};
 	arena_init(&cli->arena, CLI_ARENA_MAX);
 }

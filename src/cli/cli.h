@@ -38,6 +38,8 @@ struct cli {
 	bool json, yes, raw, envelope;
 	uint32_t rows_max; /* 0: all */
 
+	enum cli_exit refusal; /* when the answer is no and does not say how to end */
+
 	const char *command;
 	char **args;
 	size_t arg_count;

@@ -215,6 +215,10 @@ static void refusals_of_the_server(void **state)
 	RUN(W("flush"), W("a.b"));
 	expect(CLI_NOTHING, "", "locum: no such domain\n");
 	script_reset();
+	script_end(0, "locum.conf:3: wrong; right", 0);
+	RUN(W("reload"));
+	expect(CLI_CONFIG, "", "locum: locum.conf:3: wrong; right\n");
+	script_reset();
 	script_end(0, "only root may", CLI_REFUSED);
 	RUN(W("status"));
 	expect(CLI_REFUSED, "", "locum: only root may\n");

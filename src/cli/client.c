@@ -164,7 +164,7 @@ int client_ask(struct cli *cli, const Locum__Command *command, struct answers *a
 	if (r < 0)
 		return fail_talk(cli, a->packet_count == packets_before, r);
 	if (*a->last->error)
-		return cli_fail(cli, a->last->exit ? a->last->exit : CLI_NOTHING, "%s",
+		return cli_fail(cli, a->last->exit ? a->last->exit : cli->refusal, "%s",
 				a->last->error);
 	return CLI_OK;
 }

@@ -85,6 +85,7 @@ int cmd_reload(struct cli *cli)
 	int r;
 
 	command.verb = LOCUM__VERB__RELOAD;
+	cli->refusal = CLI_CONFIG;
 	r = client_ask(cli, &command, &a);
 	if (r != CLI_OK)
 		return r;

@@ -215,16 +215,22 @@ int conf_read_state_dir(const char *path, struct buf *ret_dir, struct buf *ret_e
 	size_t bytes;
 	int result = read_file(path, ret_error, &text, &bytes);
 
-	if (result == 0)
-		result = parse(&r, str_mem(text, bytes));
 	if (result < 0)
 		return result;
-	r.conf->state_dir = STR("/var/lib/locum");
-	r.blocks[0].target = r.conf;
-	e = conf_entry_of(&r, r.conf, "state_dir");
-	if (e)
+	result = parse(&r, str_mem(text, bytes));
+	if (r.block_count)
+		r.blocks[0].target = r.conf;
+	e = r.conf ? conf_entry_of(&r, r.conf, "state_dir") : NULL;
+	/* A mistake behind it, or in a file that does not name it, does not matter. */
+	if (result < 0 && !e && str_find(str_mem(text, bytes), STR("state_dir")) >= 0)
+		return result;
+	if (!e)
+		result = buf_add(ret_dir, CONF_STATE_DIR_DEFAULT);
+	else
 		result = e->option->take(&r, r.conf, e);
-	if (result == 0)
+	if (result == 0 && e)
 		result = buf_add(ret_dir, r.conf->state_dir);
+	if (result == 0)
+		buf_reset(ret_error);
 	return result;
 }

@@ -544,7 +544,7 @@ const size_t conf_option_count = ELEMENTS(conf_options);
 
 static void set_defaults(struct conf *c)
 {
-	c->state_dir = STR("/var/lib/locum");
+	c->state_dir = CONF_STATE_DIR_DEFAULT;
 	c->user = STR("locum");
 	c->limits.message_bytes = (uint64_t)50 << 20;
 	c->limits.sessions = 20000;

@@ -380,9 +380,24 @@ static void files_are_read(void **state)
 	buf_reset(&dir);
 	assert_int_equal(conf_read_state_dir("empty", &dir, &error), 0);
 	assert_true(str_eq(buf_str(&dir), STR("/var/lib/locum")));
-	write_file("file.conf", "state_dir = \"/srv/y\"\nstate = \"\n");
+	/* A mistake behind it does not matter either, nor one in a file that leaves it out. */
+	buf_reset(&dir);
+	write_file("file.conf", "state_dir = \"/srv/z\"\nstaff = 5\n");
+	assert_int_equal(conf_read_state_dir("file.conf", &dir, &error), 0);
+	assert_true(str_eq(buf_str(&dir), STR("/srv/z")));
+	assert_int_equal(error.n, 0);
+	buf_reset(&dir);
+	write_file("file.conf", "staff = 5\n");
+	assert_int_equal(conf_read_state_dir("file.conf", &dir, &error), 0);
+	assert_true(str_eq(buf_str(&dir), STR("/var/lib/locum")));
+	/* But it is not guessed. */
+	write_file("file.conf", "staff = 5\nstate_dir = \"/srv/z\"\n");
 	assert_int_equal(conf_read_state_dir("file.conf", &dir, &error), -EINVAL);
-	assert_true(str_starts(buf_str(&error), STR("file.conf:2: the string")));
+	assert_true(str_starts(buf_str(&error), STR("file.conf:1: unknown option")));
+	buf_reset(&error);
+	write_file("file.conf", "state_dir = \"\"\n");
+	assert_int_equal(conf_read_state_dir("file.conf", &dir, &error), -EINVAL);
+	assert_true(str_starts(buf_str(&error), STR("file.conf:1: state_dir is empty")));
 }
 
 static void unreadable_files_are_errors(void **state)

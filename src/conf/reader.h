@@ -20,6 +20,7 @@
 #define CONF_MAILBOX_MAX 320 /* 64 + "@" + 255, RFC 5321 §4.5.3.1 */
 /* sockaddr_un: what is left of 108 bytes before "/control.sock" */
 #define CONF_STATE_DIR_MAX 94
+#define CONF_STATE_DIR_DEFAULT STR("/var/lib/locum")
 
 enum conf_section {
 	SECTION_TOP,
