@@ -181,6 +181,7 @@ static int await_lookup(struct task *tk, struct entry *e, nsec deadline)
 		if (r < 0)
 			return r;
 		e->looking_up = true;
+		e->routes->lookups++;
 	}
 	e->waiters++;
 	while (r == 0 && e->lookups == lookups)

@@ -13,7 +13,7 @@
 #include "proc/netd/resolver.h"
 
 #define ROUTE_AGE_MAX (60 * NSEC_S)
-#define ROUTE_FAILURE_AGE_MAX (5 * NSEC_S)
+#define ROUTE_FAILURE_AGE_MAX NSEC_S /* the resolver has a cache of its own */
 
 struct known_route {
 	unsigned refs;
@@ -30,6 +30,7 @@ struct routes {
 	struct map by_domain;
 	uint64_t hash_seed[2];
 	uint64_t generation; /* the last one given */
+	uint64_t lookups;    /* begun so far */
 };
 
 void routes_init(struct routes *rs, struct loop *loop, struct conf *const *conf,
