@@ -176,14 +176,12 @@ static void log_verdict(const struct intake *in, enum answer a, msg_id id)
 
 static void count_verdict(struct session *s, enum answer a)
 {
-	if (a == ANSWER_QUEUED) {
+	if (a == ANSWER_QUEUED)
 		s->messages++;
-		s->srv->counters.accepted_total++;
-	} else if (answer_text(a).p[0] == '4') {
+	else if (answer_text(a).p[0] == '4')
 		s->srv->counters.deferred_total++;
-	} else {
+	else
 		s->srv->counters.refused_total++;
-	}
 }
 
 static int write_verdict(struct task *tk, struct session *s, enum answer a, msg_id id)

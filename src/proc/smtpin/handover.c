@@ -57,6 +57,7 @@ static enum answer answer_to(const struct ipc_message *reply)
 {
 	const Locum__Packet *p = reply->packet;
 
+	must(p);
 	if (p->body_case != LOCUM__PACKET__BODY_APPENDED)
 		return ANSWER_NOT_STORED;
 	switch (p->appended->result) {

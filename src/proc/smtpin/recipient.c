@@ -13,7 +13,7 @@ enum recipient_verdict recipient_check(const struct conf *c, const struct smtp_p
 	int n;
 
 	*ret = (struct recipient){ .address = path->mailbox };
-	d = path->literal ? NULL : conf_domain(c, path->domain);
+	d = conf_domain(c, path->domain);
 	if (!d && is_our_postmaster(c, path)) {
 		ret->domain = &c->domains[0];
 		n = snprintf(text, SMTP_PLAIN_SIZE, "postmaster@%.*s", STR_ARG(c->domains[0].name));
@@ -29,8 +29,8 @@ enum recipient_verdict recipient_check(const struct conf *c, const struct smtp_p
 	case RECIPIENTS_ANY:
 		break;
 	case RECIPIENTS_FILE:
-		if (!smtp_path_is_postmaster(path) &&
-		    !conf_recipient_listed(d, smtp_path_plain(path, text)))
+		/* Postmaster is always listed. */
+		if (!conf_recipient_listed(d, smtp_path_plain(path, text)))
 			return RECIPIENT_UNKNOWN;
 		break;
 	}

@@ -73,7 +73,6 @@ static void send_counters(struct task *tk, struct server *srv)
 	c.index = srv->index;
 	c.sessions = srv->session_count;
 	c.sessions_total = srv->counters.sessions_total;
-	c.accepted_total = srv->counters.accepted_total;
 	c.refused_total = srv->counters.refused_total;
 	c.deferred_total = srv->counters.deferred_total;
 	/* A spoold that is away gets the next ones. */

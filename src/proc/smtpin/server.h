@@ -31,7 +31,7 @@ struct server {
 	unsigned lookups; /* reverse names being asked */
 
 	struct {
-		uint64_t sessions_total, accepted_total, refused_total, deferred_total;
+		uint64_t sessions_total, refused_total, deferred_total;
 	} counters;
 
 	struct {

@@ -4,6 +4,27 @@
 
 /* netd bounds itself to less. */
 #define DIAL_WAIT (2 * NSEC_MINUTE)
+/* A netd that is being started or restarted says nothing about the primary: it is waited for. */
+#define NETD_WAIT (10 * NSEC_S)
+#define NETD_LIVES 2 /* how many of them may die under one question */
+
+static int ask(struct task *tk, struct smtpout *so, Locum__Packet *packet, struct ipc_message *ret,
+	       nsec deadline)
+{
+	int r = -EPIPE;
+
+	for (int life = 0; life < NETD_LIVES && r == -EPIPE; life++) {
+		nsec patience = MIN(task_in(tk, NETD_WAIT), deadline);
+
+		while (!so->netd) {
+			r = signal_wait(tk, &so->netd_came, patience);
+			if (r < 0)
+				return r == -ETIMEDOUT ? -EPIPE : r;
+		}
+		r = ipc_call(tk, so->netd, packet, -1, ret, deadline);
+	}
+	return r;
+}
 
 void dial_by_netd(struct task *tk, struct dialer *d, const struct dial_request *request,
 		  struct arena *arena, struct dialled *ret)
@@ -22,7 +43,7 @@ void dial_by_netd(struct task *tk, struct dialer *d, const struct dial_request *
 		return;
 	dial.start = request->start;
 	dial.route = request->route;
-	r = ipc_call(tk, so->netd, &packet, -1, &m, MIN(task_in(tk, DIAL_WAIT), request->deadline));
+	r = ask(tk, so, &packet, &m, MIN(task_in(tk, DIAL_WAIT), request->deadline));
 	if (r < 0) {
 		ret->text = r == -EPIPE       ? STR("netd is not running")
 			    : r == -ECANCELED ? STR("stopped by our own shutdown")

@@ -97,6 +97,7 @@ static int serve(struct task *tk, struct worker *w)
 	so->loop = w->loop;
 	so->dialer.dial = dial_by_netd;
 	group_init(&so->jobs, w->loop);
+	signal_init(&so->netd_came);
 	return outbound_init(&so->outbound, w->loop, &so->dialer, so->tls, w->conf->hostname);
 }
 
@@ -114,8 +115,10 @@ static void peer(struct task *tk, struct worker *w, struct channel *ch)
 	struct smtpout *so = w->arg;
 
 	(void)tk;
-	if (channel_peer(ch) == LOCUM__PROCESS__NETD)
+	if (channel_peer(ch) == LOCUM__PROCESS__NETD) {
 		so->netd = ch;
+		signal_raise(&so->netd_came);
+	}
 	if (channel_peer(ch) == LOCUM__PROCESS__SPOOLD) {
 		so->spoold = ch;
 		so->spoold_life++;

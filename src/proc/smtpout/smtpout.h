@@ -11,6 +11,7 @@
 struct smtpout {
 	struct loop *loop;
 	struct channel *netd;   /* NULL while it is away */
+	struct signal netd_came;
 	struct channel *spoold; /* NULL while it is away */
 	uint64_t
 		spoold_life; /* counts its restarts: replies go to the one that asked, or nowhere */

@@ -172,7 +172,6 @@ void append_sum(const struct spoold *sp, Locum__StatusRow *row)
 		if (!p->channel)
 			continue;
 		row->sessions += p->counters.sessions;
-		row->accepted_total += p->counters.accepted_total;
 		row->refused_total += p->counters.refused_total;
 		row->deferred_total += p->counters.deferred_total;
 	}
@@ -239,6 +238,7 @@ static Locum__AppendResult result_of(int r)
 void append_committed(struct spoold *sp, struct appending *a)
 {
 	message_queue(sp, a->message);
+	sp->accepted_total++;
 	answer(a, LOCUM__APPEND_RESULT__APPENDED);
 }
 

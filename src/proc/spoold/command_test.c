@@ -24,6 +24,7 @@ WORLD_TEST(status_tells_the_whole_and_every_destination)
 	assert_non_null(s);
 	assert_string_equal(s->hostname, "mx2.example.net");
 	assert_int_equal(s->messages, 1);
+	assert_int_equal(s->accepted_total, 1);
 	assert_int_equal(s->messages_held, 0);
 	assert_true(s->accepting);
 	assert_int_equal(s->n_alerts, 0);
@@ -44,12 +45,12 @@ WORLD_TEST(status_sums_the_counters_of_smtpin)
 	IPC_PACKET(p, SMTPIN_COUNTERS, smtpin_counters, &counters);
 
 	counters.sessions = 3;
-	counters.accepted_total = 17;
+	counters.refused_total = 17;
 	assert_int_equal(ipc_send(w->tk, w->smtpin, &p, -1, NEVER), 0);
 	task_sleep(w->tk, 5 * NSEC_MS);
 	ask_verb(w, LOCUM__VERB__STATUS, "");
 	assert_int_equal(w->answer[0]->answer->status->sessions, 3);
-	assert_int_equal(w->answer[0]->answer->status->accepted_total, 17);
+	assert_int_equal(w->answer[0]->answer->status->refused_total, 17);
 }
 
 WORLD_TEST(status_warns_of_mail_for_a_domain_given_up)

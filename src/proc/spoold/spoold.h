@@ -96,7 +96,7 @@ struct spoold {
 	struct group commands;
 
 	/* for the operator */
-	uint64_t delivered_total; /* messages */
+	uint64_t accepted_total, delivered_total; /* messages, since the start */
 	uint64_t damage_count;    /* records that replay could not read */
 	uint64_t corrupt_count; /* messages held because what was read did not match its checksum */
 };

@@ -122,6 +122,7 @@ static int send_status(struct task *tk, struct command *c)
 	row.bytes_free = sp->usage.free_bytes;
 	row.bytes_reserve = sp->conf->spool.reserve_bytes;
 	row.accepting = sp->accepting;
+	row.accepted_total = sp->accepted_total;
 	row.delivered_total = sp->delivered_total;
 	row.version = (char *)LOCUM_VERSION;
 	append_sum(sp, &row);
