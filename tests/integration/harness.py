@@ -41,15 +41,16 @@ def check(condition, text, *details):
         raise Failure(" ".join([text, *(f"[{d!r}]" for d in details)]))
 
 
-def wait_until(condition, seconds, text, every=0.05):
-    """Polls until condition() is true; returns its value. Fails with `text` past the time."""
+def wait_until(condition, seconds, text, details=None, every=0.05):
+    """Polls until condition() is true; returns its value. Fails with `text` (and details()) past the
+    time."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise Failure(f"{text} (waited {seconds} s)")
+            raise Failure(f"{text} (waited {seconds} s){f' [{details()!r}]' if details else ''}")
         time.sleep(every)
 
 
@@ -323,16 +324,10 @@ class Locum:
         return done
 
     def json(self, *args):
-        """The rows of a command's --json output: a list, whether it is an array, one object, or lines."""
-        text = self.command(*args, "--json").stdout
-        try:
-            value = json.loads(text)
-            return value if isinstance(value, list) else [value]
-        except json.JSONDecodeError:
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return json.loads(self.command(*args, "--json").stdout)
 
     def status(self):
-        return self.json("status")[0]
+        return self.json("status")
 
 
 def zombie(pid):

@@ -244,7 +244,7 @@ DROP, STALL = object(), object()
 
 class Fake:
     """A primary that does what the scenario says. Behaviour is a dict from the point of the dialogue
-    (CONNECT EHLO STARTTLS MAIL RCPT DATA DOT RSET QUIT) to a reply, DROP, STALL, or a function of
+    (CONNECT EHLO STARTTLS MAIL RCPT DATA DOT AFTER RSET QUIT) to a reply, DROP, STALL, or a function of
     (session, argument) that returns one of these or None for the usual reply. It can be changed
     while it runs. Keeps every message that it took responsibility for, byte for byte."""
 
@@ -365,6 +365,9 @@ class Session:
             text = line.decode("latin-1").strip()
             self.fake.transcript.append((self.number, text))
             verb = text.split(" ")[0].upper()
+            if verb == "DATA" and not self.rcpts:
+                self.sock.sendall(b"554 5.5.1 No valid recipients\r\n")
+                continue
             code = self.act(verb, text)
             if verb == "QUIT" or code == "421":
                 return
@@ -384,6 +387,8 @@ class Session:
                 self.tls = True
             elif verb == "DATA":
                 self.data()
+                if self.fake.behaviour.get("AFTER") is DROP:
+                    return
 
     def data(self):
         raw = bytearray()

@@ -43,7 +43,9 @@ def slow(w):
 
 @scenario("more sessions from one address than allowed: 421, others are served", seconds=60)
 def too_many(w):
-    c = Cast(w, postfix=False, extra="limits { sessions_per_client = 10 }")
+    c = Cast(w, postfix=False, extra="""
+        processes { smtpin = 1 }
+        limits { sessions_per_client = 10 }""")
     held = [Client(w.client, c.mx2.ip) for _ in range(10)]
     check(all(s.greeting[0] == 220 for s in held), "fewer are allowed than configured")
     code, text = Client(w.client, c.mx2.ip).greeting

@@ -60,7 +60,9 @@ def fails(w):
     check(c.node.process.alive(), "locumd gave up")
     c.node.kill9()
 
-    # The same folder, readable but not writable.
+    # The same folder, readable but not writable. (The first mount lets the journal be replayed.)
+    sh("umount", disk)
+    sh("mount", "-o", "loop", w.path("failing.img"), disk)
     sh("umount", disk)
     sh("mount", "-o", "loop,ro", w.path("failing.img"), disk)
     try:

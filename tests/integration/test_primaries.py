@@ -13,7 +13,7 @@ def row(node, **wanted):
     """The one message of the queue, whole, as `locum show` knows it."""
     rows = node.json("queue")
     check(len(rows) == 1, "not exactly one message in the queue", rows)
-    return node.json("show", rows[0]["id"])[0]
+    return node.json("show", rows[0]["id"])
 
 
 def recipient(message, address):
@@ -229,8 +229,8 @@ def sink(w):
     fake = Fake(c.primary)
     sent = []
     for i, flags in enumerate((("-q", "connect"), ("-q", "ehlo"), ("-q", "mail"), ("-Q", "rcpt"),
-                               ("-Q", "data"), ("-r", "mail"), ("-r", "rcpt"), ("-r", "data"),
-                               ("-r", "."), ("-s", "data"), ("-p",), ("-E",), ("-e", "-r", "."))):
+                               ("-Q", "data"), ("-r", "connect"), ("-r", "mail"), ("-r", "rcpt"),
+                               ("-r", "data"), ("-r", "."), ("-p",), ("-E",), ("-e", "-r", "."))):
         p = smtp_sink(c.primary, *flags)
         c.send(f"sink{i}")
         if flags not in (("-p",), ("-E",)):  # these take it: without PIPELINING, without DSN
@@ -240,5 +240,6 @@ def sink(w):
         w.processes.remove(p)
     fake.up()
     c.node.command("flush")
-    wait_until(lambda: set(sent) <= set(fake.idents()), 40, "not everything arrives")
+    wait_until(lambda: set(sent) <= set(fake.idents()), 40, "not everything arrives",
+               lambda: set(sent) - set(fake.idents()))
     queue_empty(c.node, 40)
