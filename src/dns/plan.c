@@ -80,7 +80,8 @@ int route_plan_mx(struct route_plan *plan, const struct dns_mx_answer *answer, u
 			s->best = answer->mx[i].preference;
 		r = add_host(plan, host, answer->mx[i].preference, port);
 	}
-	/* RFC 7505 §3: "." says "no mail" only when nothing else is said; among others it is noise. */
+	/* RFC 7505 §3: "." says "no mail" only when nothing else is said; among others it is
+	 * noise. */
 	s->null_mx = named == 0 && answer->count > 0;
 	return r;
 }

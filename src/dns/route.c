@@ -106,8 +106,8 @@ static bool has_address(const struct route *r, const struct addr *a)
 	return false;
 }
 
-/* The host survived. One that DNS had trouble with stays as a hop without addresses: it belongs to the
- * destination, and we will ask again. */
+/* The host survived. One that DNS had trouble with stays as a hop without addresses: it belongs to
+ * the destination, and we will ask again. */
 static void add_hop(struct route *r, const struct route_host *h, uint8_t rank)
 {
 	struct route_hop *hop = &r->hop[r->hop_count++];
@@ -135,7 +135,8 @@ static void verdict_set(struct verdict *v, enum route_reason reason, str subject
 	str_copy(subject, v->subject, sizeof(v->subject));
 }
 
-/* Best first: (source, preference, name), so that the result does not depend on the order of the answer. */
+/* Best first: (source, preference, name), so that the result does not depend on the order of the
+ * answer. */
 static bool comes_before(const struct route_host *a, const struct route_host *b)
 {
 	if (a->source != b->source)
@@ -183,8 +184,8 @@ static size_t count_better(const struct hosts *hosts, const struct route_self *s
 		v->us_by_address = by_address;
 		verdict_set(v, ROUTE_BEST_IS_US, str_of(limit->name));
 	}
-	/* We appear nowhere: either DNS lies, or we are the host whose address it failed to give. What may
-	 * be us is treated as us, so that two backups never pass mail in a circle. */
+	/* We appear nowhere: either DNS lies, or we are the host whose address it failed to give.
+	 * What may be us is treated as us, so that two backups never pass mail in a circle. */
 	for (size_t i = 0; i < hosts->count && !limit; i++) {
 		if (host_at(hosts, i)->status != DNS_TROUBLE)
 			continue;
@@ -319,8 +320,8 @@ static void route_shrink(struct route *r)
 		r->address = smaller;
 }
 
-/* Trouble outweighs every certainty, since the part we did not see may hold the way; else the operator's
- * first choice explains why. */
+/* Trouble outweighs every certainty, since the part we did not see may hold the way; else the
+ * operator's first choice explains why. */
 static void conclude(struct route *r, const struct verdict *v, bool first)
 {
 	if (r->reason == ROUTE_OK && !first)

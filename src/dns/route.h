@@ -1,13 +1,15 @@
 /*
- * route: where a domain's mail goes. RFC 5321 §5.1 with RFC 7505 as pure functions over DNS answers:
- * plan (which hosts?) → their addresses are looked up by whoever can → route (which of them may we
- * use, in which order?). No I/O, no clock; randomness comes in as a seed.
+ * route: where a domain's mail goes. RFC 5321 §5.1 with RFC 7505 as pure functions over DNS
+ * answers: plan (which hosts?) → their addresses are looked up by whoever can → route (which of
+ * them may we use, in which order?). No I/O, no clock; randomness comes in as a seed.
  *
- * Among MX records we drop ourselves, recognised by name or by address, and everything of the same or
- * worse preference. Explicit hosts ("host:port") are taken as the operator wrote them, except where that
- * would be one of our own listeners. DNS trouble is never read as absence: what may exist is waited for.
+ * Among MX records we drop ourselves, recognised by name or by address, and everything of the same
+ * or worse preference. Explicit hosts ("host:port") are taken as the operator wrote them, except
+ * where that would be one of our own listeners. DNS trouble is never read as absence: what may
+ * exist is waited for.
  *
- * Bounds: 16 sources, 48 hosts, 16 addresses a host, 64 a route. A plan is large (about 35 KiB): heap.
+ * Bounds: 16 sources, 48 hosts, 16 addresses a host, 64 a route. A plan is large (about 35 KiB):
+ * heap.
  */
 #pragma once
 
@@ -28,7 +30,8 @@ struct route_host {
 	uint16_t port;
 	uint8_t source; /* index into the plan's sources */
 	bool literal;   /* its address is known: nothing to ask */
-	/* By route_host_addresses: DATA with addresses to try in order; NO_DATA, NO_DOMAIN without. */
+	/* By route_host_addresses: DATA with addresses to try in order; NO_DATA, NO_DOMAIN
+	 * without. */
 	enum dns_status status;
 	bool partial; /* one family is missing because of trouble */
 	uint32_t ttl;
@@ -59,8 +62,8 @@ int route_plan_init(struct route_plan *plan, str domain);
 /* The next source, in the order of preference of the operator. 0 or -E2BIG. */
 int route_plan_mx(struct route_plan *plan, const struct dns_mx_answer *answer, uint16_t port);
 int route_plan_host(struct route_plan *plan, str host, uint16_t port);
-/* What DNS said about a host: interleaves the families (RFC 8305 §4, IPv6 first), drops what cannot be
- * connected to. */
+/* What DNS said about a host: interleaves the families (RFC 8305 §4, IPv6 first), drops what cannot
+ * be connected to. */
 void route_host_addresses(struct route_host *host, const struct dns_addresses *v6,
 			  const struct dns_addresses *v4);
 
@@ -96,7 +99,7 @@ struct route_hop {
 
 struct route {
 	enum route_reason reason;
-	bool we_are_listed; /* an MX record names us; false with an MX source: DNS is wrong or in mid-change */
+	bool we_are_listed; /* by an MX record; if not, DNS is wrong or changing */
 	bool us_by_address; /* recognised by address, not by name */
 	bool implicit;      /* no MX records exist */
 	bool mx;            /* MX records were asked for */
@@ -104,8 +107,9 @@ struct route {
 	uint32_t ttl;       /* seconds; UINT32_MAX: no answer said */
 	/* The host behind the reason: us, or the one DNS had trouble with; may be empty. */
 	char subject[DNS_NAME_SIZE];
-	/* "a:25,b:25": the hosts that survived, in order, sorted by name within equal rank: the name of the
-	 * destination, stable across shuffles. Past its size: cut, with a checksum of the whole. */
+	/* "a:25,b:25": the hosts that survived, in order, sorted by name within equal rank: the
+	 * name of the destination, stable across shuffles. Past its size: cut, with a checksum of
+	 * the whole. */
 	char key[ROUTE_KEY_SIZE];
 	size_t hop_count;
 	struct route_hop *hop; /* by rank, then name */
@@ -121,8 +125,8 @@ struct route_try {
 struct route *route_make(const struct route_plan *plan, const struct route_self *self);
 void route_free(struct route *r);
 void route_freep(struct route **r);
-/* Every address in the order to try: equal ranks shuffled by the seed, all addresses of a host before the
- * next host's. Returns their number. The same route and seed give the same order. */
+/* Every address in the order to try: equal ranks shuffled by the seed, all addresses of a host
+ * before the next host's. Returns their number. The same route and seed give the same order. */
 size_t route_order(const struct route *r, uint64_t seed,
 		   struct route_try ret[static ROUTE_ADDRESSES_MAX]);
 /* The same reason, hosts and addresses? */

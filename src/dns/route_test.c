@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-/* A world in words. Addresses not listed do not exist; "servfail" and "nodata" stand for both families,
- * "4:servfail" and "6:servfail" for one. */
+/* A world in words. Addresses not listed do not exist; "servfail" and "nodata" stand for both
+ * families, "4:servfail" and "6:servfail" for one. */
 struct route_case {
 	const char *requirement;
 	const char *primary;   /* NULL: "mx" */

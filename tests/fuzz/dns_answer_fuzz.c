@@ -1,6 +1,6 @@
 /*
- * dns_answer: a hostile DNS message, read as every kind of answer. What comes out is bounded, sorted and
- * safe to show; and whatever the MX records say, a route made of them never leads to us.
+ * dns_answer: a hostile DNS message, read as every kind of answer. What comes out is bounded,
+ * sorted and safe to show; and whatever the MX records say, a route made of them never leads to us.
  */
 #include "dns/route.h"
 

@@ -1,10 +1,10 @@
 /*
- * dial: a connected socket to the best host of a domain that answers. The asker names the domain, never an address: what
- * may be connected to is decided by the configuration and DNS alone.
+ * dial: a connected socket to the best host of a domain that answers. The asker names the domain,
+ * never an address: what may be connected to is decided by the configuration and DNS alone.
  *
- * Addresses are tried one after the other from `start` on, each for ten seconds, a minute in all. Hosts of equal
- * preference are tried in an order that is random a dial; the route number that is handed back holds it,
- * so that a dial with that number continues where an earlier one stopped.
+ * Addresses are tried one after the other from `start` on, each for ten seconds, a minute in all.
+ * Hosts of equal preference are tried in an order that is random a dial; the route number that is
+ * handed back holds it, so that a dial with that number continues where an earlier one stopped.
  */
 #pragma once
 

@@ -11,7 +11,8 @@
 
 #include <cmocka.h>
 
-/* The primaries live on 127.0.0.11 and 127.0.0.12 at `mail_port`, refuse on 127.0.0.13, hang on .14. */
+/* The primaries live on 127.0.0.11 and 127.0.0.12 at `mail_port`, refuse on 127.0.0.13, hang on
+ * .14. */
 static const char *const zones[] = {
 	"good.test.",
 	"@ MX 10 a\n@ MX 20 us.here.test.\na A 127.0.0.11\n",

@@ -1,6 +1,7 @@
 /*
- * event_base: libunbound's pluggable event loop (unbound-event.h) on top of ours, so that the resolver runs in this
- * process's one thread. Its callbacks run on the main stack, level-triggered as libevent's do.
+ * event_base: libunbound's pluggable event loop (unbound-event.h) on top of ours, so that the
+ * resolver runs in this process's one thread. Its callbacks run on the main stack, level-triggered
+ * as libevent's do.
  *
  * The struct is embedded by the resolver and must outlive its ub_ctx. Nothing here parks.
  */

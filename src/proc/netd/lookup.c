@@ -23,8 +23,8 @@ static void lookup_freep(struct lookup **l)
 	free(*l);
 }
 
-/* The message of a question, empty (trouble) when it could not be asked or did not answer in time. Only
- * cancellation is an error. */
+/* The message of a question, empty (trouble) when it could not be asked or did not answer in time.
+ * Only cancellation is an error. */
 static int await_message(struct task *tk, struct question *q, nsec deadline, str *ret)
 {
 	int r = q ? question_wait(tk, q, deadline) : 0;

@@ -58,7 +58,8 @@ static int read_anchors(struct netd *n, const struct conf *conf)
 		return 0;
 	path = strndup(conf->dns.trust_anchor.p, conf->dns.trust_anchor.n);
 	r = path ? anchor_read(path, &n->anchors) : -ENOMEM;
-	/* Asked for and not to be had: running without validation would be weaker than what was asked. */
+	/* Asked for and not to be had: running without validation would be weaker than what was
+	 * asked. */
 	if (r < 0)
 		log_error("anchor.unreadable", K("path", conf->dns.trust_anchor), K_ERR(r));
 	return r < 0 ? r : 0;
@@ -98,7 +99,8 @@ static void reconfigured(struct task *tk, struct worker *w)
 
 	routes_expire(&n->routes);
 	if (!str_eq(old->dns.trust_anchor, w->conf->dns.trust_anchor)) {
-		/* The sandbox is closed: another file can be read by another life only. locumd starts it. */
+		/* The sandbox is closed: another file can be read by another life only. locumd
+		 * starts it. */
 		log_info("resolver.restart", K("trust_anchor", w->conf->dns.trust_anchor));
 		exit(EXIT_SUCCESS);
 	}

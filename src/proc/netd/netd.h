@@ -1,6 +1,7 @@
 /*
- * netd: the process that may use the network. It resolves and connects for the others, to what the configuration
- * names, and passes the connected socket on. Everything here runs in its one thread; each request is a task.
+ * netd: the process that may use the network. It resolves and connects for the others, to what the
+ * configuration names, and passes the connected socket on. Everything here runs in its one thread;
+ * each request is a task.
  */
 #pragma once
 

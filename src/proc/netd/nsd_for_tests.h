@@ -1,6 +1,7 @@
 /*
- * A real name server (NSD) for the tests of this folder: on a loopback port, with zones in a temporary directory.
- * nsd_start returns false, with the reason printed, where NSD is not installed: the test then skips.
+ * A real name server (NSD) for the tests of this folder: on a loopback port, with zones in a
+ * temporary directory. nsd_start returns false, with the reason printed, where NSD is not
+ * installed: the test then skips.
  */
 #pragma once
 

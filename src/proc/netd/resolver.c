@@ -49,8 +49,9 @@ static const struct {
 	{ "aggressive-nsec:", "no" },
 	{ "serve-expired:", "no" },
 	{ "prefetch:", "no" },
-	/* DNS that was dead and lives again is used within seconds: five for which libunbound remembers its
-	 * own SERVFAIL, and what follows. A server that reaches max-rtt is not asked until host-ttl has passed. */
+	/* DNS that was dead and lives again is used within seconds: five for which libunbound
+	 * remembers its own SERVFAIL, and what follows. A server that reaches max-rtt is not asked
+	 * until host-ttl has passed. */
 	{ "infra-host-ttl:", "2" },
 	{ "infra-cache-max-rtt:", "1500" },
 	/* Reverse zones of private networks are the operator's to answer, and so are test names. */
@@ -63,8 +64,8 @@ static const struct {
 	{ "trust-anchor-signaling:", "no" },
 };
 
-/* Names of this host that libunbound would answer itself (RFC 6303), left to the servers that the operator
- * named. */
+/* Names of this host that libunbound would answer itself (RFC 6303), left to the servers that the
+ * operator named. */
 static const char *const loopback_zones[] = {
 	"127.in-addr.arpa. transparent",
 	"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa. transparent",

@@ -1,11 +1,12 @@
 /*
- * resolver: libunbound with its cache and validation, as questions that tasks wait for. Many questions may be
- * under way for one task; each is answered by the raw message, which src/dns reads. What went wrong (time-out,
- * SERVFAIL, bogus, too many) is an empty message, which reads as trouble.
+ * resolver: libunbound with its cache and validation, as questions that tasks wait for. Many
+ * questions may be under way for one task; each is answered by the raw message, which src/dns
+ * reads. What went wrong (time-out, SERVFAIL, bogus, too many) is an empty message, which reads as
+ * trouble.
  *
- * libunbound talks to the kernel itself, so sys.h does not reach below this header: a simulator replaces it as
- * a whole. A new configuration is a new resolver; the old one lives until its last question's owner
- * drops it. All of libunbound runs on the main stack.
+ * libunbound talks to the kernel itself, so sys.h does not reach below this header: a simulator
+ * replaces it as a whole. A new configuration is a new resolver; the old one lives until its last
+ * question's owner drops it. All of libunbound runs on the main stack.
  */
 #pragma once
 
@@ -29,8 +30,8 @@ struct resolver *resolver_ref(struct resolver *r);
 void resolver_unref(struct resolver *r);
 void resolver_unrefp(struct resolver **r);
 
-/* Asks without waiting. The name is absolute, with or without its final dot. 0, -EAGAIN past the bound of
- * questions under way, -ENOMEM. */
+/* Asks without waiting. The name is absolute, with or without its final dot. 0, -EAGAIN past the
+ * bound of questions under way, -ENOMEM. */
 int resolver_ask(struct task *tk, struct resolver *r, str name, enum dns_type type,
 		 struct question **ret);
 /* Until the answer is there. 0, -ETIMEDOUT, -ECANCELED. One task at a time waits for a question. */

@@ -40,7 +40,8 @@ void routes_init(struct routes *rs, struct loop *loop, struct conf *const *conf,
 	*rs = (struct routes){ .loop = loop, .conf = conf, .resolver = resolver, .group = group };
 	map_init(&rs->by_domain);
 	sys_random(rs->hash_seed, sizeof(rs->hash_seed));
-	/* From a random one on, so that a dial cannot continue a route of an earlier life of this process. */
+	/* From a random one on, so that a dial cannot continue a route of an earlier life of this
+	 * process. */
 	sys_random(&rs->generation, sizeof(rs->generation));
 	rs->generation &= GENERATION_MASK;
 }

@@ -1,10 +1,11 @@
 /*
- * routes: what is known of where each configured domain's mail goes. A route is looked up when somebody dials and it is
- * older than its TTL (a minute at most, seconds after a failure); everybody who dials meanwhile waits for
- * the same lookup. Logs route.changed and route.none, once a change.
+ * routes: what is known of where each configured domain's mail goes. A route is looked up when
+ * somebody dials and it is older than its TTL (a minute at most, a second after a failure);
+ * everybody who dials meanwhile waits for the same lookup. Logs route.changed and route.none, once
+ * a change.
  *
- * Entries live as long as their domain is configured; routes are counted references, since a dial outlives
- * its route.
+ * Entries live as long as their domain is configured; routes are counted references, since a dial
+ * outlives its route.
  */
 #pragma once
 
@@ -17,8 +18,7 @@
 
 struct known_route {
 	unsigned refs;
-	uint64_t
-		generation; /* of 48 bits; a new one when anything but the order of an answer changed */
+	uint64_t generation; /* 48 bits; changes with anything but order */
 	struct route *route;
 };
 
