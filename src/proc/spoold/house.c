@@ -4,9 +4,10 @@
 #include "base/log.h"
 #include "task/sys.h"
 
-#define COMPACT_STEPS 16        /* a second; each is bounded by the spool */
-#define HELD_REST (60 * NSEC_S) /* who is held briefly need not move */
-#define MOVES_A_SECOND 5        /* each costs two syncs */
+#define COMPACT_STEPS 16                /* a second; each is bounded by the spool */
+#define HELD_REST (60 * NSEC_S)         /* who is held briefly need not move */
+#define ROOM_WANTED ((uint64_t)2 << 20) /* above the reserve, before mail is accepted again */
+#define MOVES_A_SECOND 5                /* each costs two syncs */
 
 /* --- what the scheduler decided about destinations --- */
 
@@ -44,10 +45,21 @@ void house_notice(void *arg, enum sched_notice notice, const struct sched_destin
 
 /* --- space --- */
 
+static void set_accepting(struct spoold *sp, bool accepting, uint64_t room_wanted)
+{
+	if (accepting == sp->accepting)
+		return;
+	sp->accepting = accepting;
+	sp->room_wanted = room_wanted;
+	LOG_AT_(accepting ? LOG_INFO : LOG_ERROR, accepting ? "spool.ok" : "spool.full",
+		K_INT("bytes_free", sp->usage.free_bytes),
+		K_INT("bytes_reserve", sp->conf->spool.reserve_bytes));
+	append_tell_state(sp);
+}
+
 static void watch_space(struct spoold *sp)
 {
 	uint64_t step = sp->told_bytes_free / 16, free_bytes;
-	bool accepting;
 	int r = spool_usage(sp->spool, &sp->usage);
 
 	if (r < 0) {
@@ -55,17 +67,20 @@ static void watch_space(struct spoold *sp)
 		return;
 	}
 	free_bytes = sp->usage.free_bytes;
-	accepting = !sp->usage.below_reserve;
-	if (accepting != sp->accepting) {
-		sp->accepting = accepting;
-		LOG_AT_(accepting ? LOG_INFO : LOG_ERROR, accepting ? "spool.ok" : "spool.full",
-			K_INT("bytes_free", free_bytes),
-			K_INT("bytes_reserve", sp->conf->spool.reserve_bytes));
+	if (sp->usage.below_reserve)
+		set_accepting(sp, false, ROOM_WANTED);
+	else if (free_bytes >= sp->conf->spool.reserve_bytes + sp->room_wanted)
+		set_accepting(sp, true, 0);
+	if (free_bytes + step < sp->told_bytes_free || free_bytes > sp->told_bytes_free + step)
 		append_tell_state(sp);
-	} else if (free_bytes + step < sp->told_bytes_free ||
-		   free_bytes > sp->told_bytes_free + step) {
-		append_tell_state(sp);
-	}
+}
+
+void house_no_space(struct spoold *sp, uint64_t bytes)
+{
+	watch_space(sp);
+	/* Where an ordinary message does not fit, nothing is accepted; a large one fails alone. */
+	if (bytes <= ROOM_WANTED)
+		set_accepting(sp, false, ROOM_WANTED);
 }
 
 static void compact(struct task *tk, struct spoold *sp)

@@ -83,6 +83,7 @@ struct spoold {
 	bool accepting;
 	struct spool_usage usage;
 	uint64_t told_bytes_free;
+	uint64_t room_wanted; /* above the reserve, while not accepting */
 	bool compacting;
 	struct {
 		msg_id id;
@@ -97,7 +98,7 @@ struct spoold {
 
 	/* for the operator */
 	uint64_t accepted_total, delivered_total; /* messages, since the start */
-	uint64_t damage_count;    /* records that replay could not read */
+	uint64_t damage_count;                    /* records that replay could not read */
 	uint64_t corrupt_count; /* messages held because what was read did not match its checksum */
 };
 
@@ -188,6 +189,8 @@ void attempt_probe(struct spoold *sp, const struct sched_action *action);
 
 /* --- house.c --- */
 task_fn housekeeping;
+/* A message of that size did not fit. */
+void house_no_space(struct spoold *sp, uint64_t bytes);
 /* A message is held now: its bytes may leave the queue's log. */
 void house_held(struct spoold *sp, const struct message *m);
 void house_notice(void *arg, enum sched_notice notice, const struct sched_destination *d,

@@ -66,7 +66,7 @@ struct world {
 	struct script script;
 	Locum__Outcome by_recipient[8]; /* by the recipient's number; OUTCOME_NONE: the script's */
 	bool silent;                    /* takes questions, answers nothing */
-	unsigned deliveries, probes;
+	unsigned deliveries, probes, asked_in_all;
 	uint32_t asked[TRIES_MAX], asked_count; /* recipients of the last Deliver */
 	bool ambiguous, body_ok;
 	char domain[64];
@@ -192,6 +192,7 @@ static inline void fake_smtpout(struct task *tk, struct channel *ch, struct ipc_
 	}
 	w->deliveries++;
 	w->asked_count = (uint32_t)MIN(d->n_recipients, (size_t)TRIES_MAX);
+	w->asked_in_all += w->asked_count;
 	memcpy(w->asked, d->recipients, w->asked_count * sizeof(w->asked[0]));
 	w->ambiguous = d->ambiguous;
 	w->body_ok = m->fd_count == 1 && body_is_right(d, m->fd[0]);
