@@ -77,15 +77,17 @@ static void raise_descriptor_limit(const struct conf *conf)
 
 static int read_config(struct supervisor *sup, struct buf *ret_error)
 {
+	struct conf *conf;
 	int r;
 
-	r = conf_read(sup->config_path, &sup->conf, ret_error);
+	r = conf_read(sup->config_path, &conf, ret_error);
 	if (r < 0)
 		return r;
-	log_open("locumd", worker_log_level(), sup->conf->log_json ? LOG_JSON : LOG_TEXT);
-	for (size_t i = 0; i < sup->conf->note_count; i++)
-		log_warn("config.note", K("note", sup->conf->notes[i]));
-	return conf_add_interface_addresses(sup->conf);
+	sup->conf = conf;
+	log_open("locumd", worker_log_level(), conf->log_json ? LOG_JSON : LOG_TEXT);
+	for (size_t i = 0; i < conf->note_count; i++)
+		log_warn("config.note", K("note", conf->notes[i]));
+	return conf_add_interface_addresses(conf);
 }
 
 /* Everything that can go wrong before the first child is started, in the order of who is to blame. */
