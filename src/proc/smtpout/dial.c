@@ -4,8 +4,6 @@
 
 /* netd bounds itself to less. */
 #define DIAL_WAIT (2 * NSEC_MINUTE)
-/* A netd that is being started or restarted says nothing about the primary: it is waited for. */
-#define NETD_WAIT (10 * NSEC_S)
 #define NETD_LIVES 2 /* how many of them may die under one question */
 
 static int ask(struct task *tk, struct smtpout *so, Locum__Packet *packet, struct ipc_message *ret,
@@ -14,7 +12,7 @@ static int ask(struct task *tk, struct smtpout *so, Locum__Packet *packet, struc
 	int r = -EPIPE;
 
 	for (int life = 0; life < NETD_LIVES && r == -EPIPE; life++) {
-		nsec patience = MIN(task_in(tk, NETD_WAIT), deadline);
+		nsec patience = MIN(task_in(tk, so->netd_wait), deadline);
 
 		while (!so->netd) {
 			r = signal_wait(tk, &so->netd_came, patience);

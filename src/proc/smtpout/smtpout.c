@@ -98,6 +98,7 @@ static int serve(struct task *tk, struct worker *w)
 	so->dialer.dial = dial_by_netd;
 	group_init(&so->jobs, w->loop);
 	signal_init(&so->netd_came);
+	so->netd_wait = DIAL_NETD_WAIT;
 	return outbound_init(&so->outbound, w->loop, &so->dialer, so->tls, w->conf->hostname);
 }
 

@@ -10,11 +10,11 @@
 
 struct smtpout {
 	struct loop *loop;
-	struct channel *netd;   /* NULL while it is away */
+	struct channel *netd; /* NULL while it is away */
 	struct signal netd_came;
+	nsec netd_wait;         /* how long a question waits for it: DIAL_NETD_WAIT, but in tests */
 	struct channel *spoold; /* NULL while it is away */
-	uint64_t
-		spoold_life; /* counts its restarts: replies go to the one that asked, or nowhere */
+	uint64_t spoold_life;   /* counts its restarts: replies go to the one that asked */
 	struct dialer dialer;
 	struct ssl_ctx_st *tls;
 	struct outbound outbound;
@@ -23,6 +23,9 @@ struct smtpout {
 };
 
 extern const struct worker_hooks smtpout_hooks;
+
+/* A netd that is being started or restarted says nothing about the primary: it is waited for. */
+#define DIAL_NETD_WAIT (10 * NSEC_S)
 
 /* dial.c: the dialer that asks netd. */
 void dial_by_netd(struct task *tk, struct dialer *d, const struct dial_request *request,

@@ -218,6 +218,7 @@ static void no_host_task(struct task *tk, void *arg)
 	ipc_message_done(&w->answer);
 
 	lose_peer(w, &w->netd_here, &w->netd_there);
+	w->so.netd_wait = 50 * NSEC_MS;
 	ask_deliver(tk, w, (uint32_t[]){ 0 }, 1, false);
 	d = w->answer.packet->delivered;
 	assert_int_equal(d->attempt, LOCUM__ATTEMPT__ATTEMPT_DNS_TROUBLE);
@@ -294,6 +295,23 @@ static void lonely_task(struct task *tk, void *arg)
 	tear_down(tk, w);
 }
 
+static void restart_task(struct task *tk, void *arg)
+{
+	struct world *w = set_up(tk, NULL);
+
+	(void)arg;
+	lose_peer(w, &w->netd_here, &w->netd_there);
+	assert_int_equal(task_start(w->so.loop, NULL, "ask", ask_later, w), 0);
+	task_sleep(tk, 50 * NSEC_MS);
+	assert_false(w->answered);
+	connect_peer(w, tk, LOCUM__PROCESS__NETD, netd_message, &w->netd_here, &w->netd_there);
+	while (!w->answered)
+		task_sleep(tk, NSEC_MS);
+	assert_int_equal(w->answer.packet->delivered->attempt, LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE);
+	assert_int_equal(w->dials, 1);
+	tear_down(tk, w);
+}
+
 static void shutdown_task(struct task *tk, void *arg)
 {
 	static const char *const script[] = { SLOW_MESSAGE, NULL };
@@ -335,6 +353,12 @@ static void what_netd_says_reaches_spoold(void **state)
 	fake_run(no_host_task, NULL);
 }
 
+static void a_netd_that_is_restarted_is_waited_for(void **state)
+{
+	(void)state;
+	fake_run(restart_task, NULL);
+}
+
 static void a_damaged_envelope_is_not_tried(void **state)
 {
 	(void)state;
@@ -365,6 +389,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_deliver_becomes_a_transaction_and_a_delivered),
 		cmocka_unit_test(what_netd_says_reaches_spoold),
+		cmocka_unit_test(a_netd_that_is_restarted_is_waited_for),
 		cmocka_unit_test(a_damaged_envelope_is_not_tried),
 		cmocka_unit_test(a_probe_says_whether_the_primary_answers),
 		cmocka_unit_test(without_spoold_a_transaction_ends_quietly),
