@@ -96,6 +96,7 @@ static int set_up(struct supervisor *sup, struct buf *ret_error)
 	_cleanup_(closep) int control = -1;
 	int r;
 
+	must(sup->conf);
 	r = directories_make(sup, ret_error);
 	if (r < 0)
 		return r;
