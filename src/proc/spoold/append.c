@@ -7,6 +7,7 @@
 
 #define BIG_BODY_BYTES ((uint64_t)1 << 20) /* spool_append may park while it copies */
 #define ADDRESS_MAX 320
+#define ARRIVAL_AGE_MAX NSEC_HOUR /* a session does not last longer */
 #define REPLY_DEADLINE (30 * NSEC_S)
 
 /* One smtpin. It lives on, without a channel, while something of it is in the batch. */
@@ -214,9 +215,14 @@ static const char *what_is_wrong(const struct spoold *sp, const Locum__Envelope 
 	return NULL;
 }
 
-/* What the primary of each recipient was like at this second. */
+/* What the primary of each recipient was like at this second; and an arrival that can be true, for
+ * the age decides when a message is parked. */
 static void stamp(struct spoold *sp, Locum__Envelope *e)
 {
+	nsec now_wall = sys_now_wall();
+
+	if (e->arrived_wall > now_wall || e->arrived_wall < now_wall - ARRIVAL_AGE_MAX)
+		e->arrived_wall = now_wall;
 	for (size_t i = 0; i < e->n_recipients; i++) {
 		Locum__Recipient *r = e->recipients[i];
 		const struct sched_domain *d = sched_domain_find(sp->sched, str_of(r->domain));

@@ -130,6 +130,19 @@ WORLD_TEST(what_smtpin_gets_wrong_is_not_taken)
 	assert_int_equal(w->sp->messages.count, 1);
 }
 
+WORLD_TEST(an_arrival_that_cannot_be_true_does_not_park_the_message)
+{
+	int fd = body_file(number_id(1), 100);
+	struct envelope x;
+
+	assert_int_equal(sys_memfd_seal(fd), 0);
+	envelope_make(&x, 1, to_a, 1, 100);
+	x.e.arrived_wall = 1;
+	assert_int_equal(append_envelope(w->tk, w, &x, fd), LOCUM__APPEND_RESULT__APPENDED);
+	task_sleep(w->tk, 5 * NSEC_MS);
+	assert_int_equal(entry(w, 1, 0)->place, PLACE_READY);
+}
+
 WORLD_TEST(smtpin_is_told_whether_the_spool_takes_messages)
 {
 	UNTIL(w, w->states_told > 0);
@@ -464,6 +477,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_answer_means_that_it_is_on_disk),
 		cmocka_unit_test(what_smtpin_gets_wrong_is_not_taken),
+		cmocka_unit_test(an_arrival_that_cannot_be_true_does_not_park_the_message),
 		cmocka_unit_test(smtpin_is_told_whether_the_spool_takes_messages),
 		cmocka_unit_test(smtpin_is_told_at_once_when_the_disk_is_full_and_when_it_is_not),
 		cmocka_unit_test(a_failed_sync_ends_the_process_unanswered),
