@@ -241,7 +241,8 @@ static void check_as_text(void **state)
 	       "DOMAIN       HOLD  ACCEPTANCE  RECIPIENTS     FILTER    PRIMARY\n"
 	       "example.cz    36h  live        learn          standard  mail.example.cz:25, "
 	       "[2001:db8::1]:26\n"
-	       "example.org   30d  queue       file:list (2)  off       mx:2525\n",
+	       "example.org   30d  queue       file:list (2)  off       mx:2525\n"
+	       "example.net   30d  live        learn          standard  mx\n",
 	       "");
 	RUN_ALONE(W("--config"), W("good.conf"), W("check"));
 	assert_memory_equal(ran.out, "good.conf: ok\n", 14);

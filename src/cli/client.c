@@ -163,6 +163,7 @@ int client_ask(struct cli *cli, const Locum__Command *command, struct answers *a
 		r = receive_one(cli, fd, a);
 	if (r < 0)
 		return fail_talk(cli, a->packet_count == packets_before, r);
+	must(a->last);
 	if (*a->last->error)
 		return cli_fail(cli, a->last->exit ? a->last->exit : cli->refusal, "%s",
 				a->last->error);

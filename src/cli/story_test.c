@@ -207,6 +207,24 @@ static void show_as_text(void **state)
 	assert_memory_equal(asked->id.data, id_bytes, 16);
 }
 
+static void show_of_a_message_in_several_rows(void **state)
+{
+	(void)state;
+	script_reset();
+	message_row = held_message();
+	message_row.n_recipients = 1;
+	older_row = held_message();
+	older_row.recipients = recipient_list + 1;
+	older_row.n_recipients = 1;
+	script_add()->message = &message_row;
+	script_add()->message = &older_row;
+	script_end(1, "", 0);
+	script_trace();
+	RUN(W("show"), W(ID));
+	assert_non_null(strstr(ran.out, "\njan@example.cz  held"));
+	assert_non_null(strstr(ran.out, "\neva@example.cz  queued"));
+}
+
 static void show_as_json(void **state)
 {
 	json_t *o, *e;
@@ -391,6 +409,7 @@ int main(void)
 		cmocka_unit_test(the_whole_queue_is_asked_domain_by_domain),
 		cmocka_unit_test(queue_as_json),
 		cmocka_unit_test(show_as_text),
+		cmocka_unit_test(show_of_a_message_in_several_rows),
 		cmocka_unit_test(show_as_json),
 		cmocka_unit_test(nothing_to_show),
 		cmocka_unit_test(trace_of_a_message),

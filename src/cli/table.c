@@ -136,6 +136,7 @@ int table_print(const struct table *t, FILE *to, size_t indent, size_t width, bo
 	struct table_cell titles[TABLE_COLUMNS_MAX];
 	size_t widths[TABLE_COLUMNS_MAX];
 
+	must(t->column_count > 0);
 	if (t->cell_count < t->column_count)
 		return t->failed ? -ENOMEM : 0;
 	for (size_t i = 0; i < t->column_count; i++) {

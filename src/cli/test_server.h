@@ -249,7 +249,7 @@ static int setup(void **state)
 		   "hold = \"36h\" }\n"
 		   "domain \"example.org\" { recipients = \"file:list\" primary = {\"mx:2525\"} "
 		   "filter = off\n"
-		   "acceptance = queue }\n");
+		   "acceptance = queue }\ndomain \"example.net\" { }\n");
 	fclose(f);
 	f = fopen("list", "w");
 	fprintf(f, "a@example.org\nb@example.org\n");

@@ -66,6 +66,7 @@ static void store(struct conf_domain *d, str local, char **at)
 {
 	char *p = *at;
 
+	must(p);
 	conf_lower(local, p);
 	p[local.n] = '@';
 	memcpy(p + local.n + 1, d->name.p, d->name.n);

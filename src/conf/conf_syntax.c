@@ -159,8 +159,8 @@ __attribute__((format(printf, 2, 0))) static void on_error(cfg_t *cfg, const cha
 		va_copy(again, args);
 		str_copy(str_of(va_arg(again, const char *)), word, sizeof(word));
 		va_end(again);
-		fail_unknown(now.r, line, cfg == now.top ? SECTION_TOP : section_of(cfg->name),
-			     word);
+		fail_unknown(now.r, line,
+			     !cfg || cfg == now.top ? SECTION_TOP : section_of(cfg->name), word);
 		return;
 	}
 	for (size_t i = 0; i < ELEMENTS(sayings) && !hint; i++)
