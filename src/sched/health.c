@@ -338,8 +338,8 @@ void health_attempted(struct sched *s, struct sched_destination *d, const struct
 static void probe_answered(struct sched *s, struct sched_destination *d, nsec now)
 {
 	if (d->stalled) {
-		/* It lives, but what is in flight hangs: perhaps it was restarted under our connections.
-		 * Begin again beside them, within reason. */
+		/* It lives, but what is in flight hangs: perhaps it was restarted under our
+		 * connections. Begin again beside them, within reason. */
 		d->stalled = false;
 		d->progress_at = now;
 		if (d->in_flight < 2 * s->options.window_max)

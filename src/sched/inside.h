@@ -1,8 +1,8 @@
 /*
- * inside: what the files of sched share. sched.c keeps the queues, health.c the destinations' state and
- * window, next.c chooses. The rule that holds them together: whoever changes a domain calls
- * domain_update(), whoever changes a destination calls destination_update(), and these two alone put them
- * into the lists and heaps from which next.c takes.
+ * inside: what the files of sched share. sched.c keeps the queues, health.c the destinations' state
+ * and window, next.c chooses. The rule that holds them together: whoever changes a domain calls
+ * domain_update(), whoever changes a destination calls destination_update(), and these two alone
+ * put them into the lists and heaps from which next.c takes.
  */
 #pragma once
 
@@ -33,8 +33,8 @@ nsec after(nsec now, nsec duration);
 void domain_update(struct sched *s, struct sched_domain *d, nsec now);
 /* Into or out of the runnable ones, the pauses and the probes. Never frees. */
 void destination_update(struct sched *s, struct sched_destination *d, nsec now);
-/* Moves the domain to the destination of that key, which is made when missing; an earlier one without
- * domains ceases to exist. */
+/* Moves the domain to the destination of that key, which is made when missing; an earlier one
+ * without domains ceases to exist. */
 void domain_move(struct sched *s, struct sched_domain *d, str key, nsec now);
 
 void entry_make_ready(struct sched *s, struct sched_entry *e);

@@ -50,7 +50,8 @@ static bool may_probe(const struct sched *s)
 	return !s->stopped && s->probes_in_flight < s->options.probes_max;
 }
 
-/* Through the domain whose turn it is; while all its mail is in back-off, through any that has some. */
+/* Through the domain whose turn it is; while all its mail is in back-off, through any that has
+ * some. */
 static struct sched_domain *probe_through(struct sched_destination *d)
 {
 	struct sched_domain *first = LIST_FIRST(&d->turns, struct sched_domain, turn);

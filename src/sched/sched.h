@@ -3,17 +3,18 @@
  * clock, no logging; time and the seed of the jitter are passed in. All times are monotonic.
  *
  * An *entry* is one message for one domain; it is embedded in its owner's struct, so it costs no
- * allocation of its own. A *domain* queues its entries, oldest first. A *destination* is where domains
- * deliver to: it has the health, the probe and the window of deliveries at once, shared by all its
- * domains. It starts as the domain's own name, until the first report names the real key.
+ * allocation of its own. A *domain* queues its entries, oldest first. A *destination* is where
+ * domains deliver to: it has the health, the probe and the window of deliveries at once, shared by
+ * all its domains. It starts as the domain's own name, until the first report names the real key.
  *
- * Health belongs to the destination: while it is down no entry is tried, one cheap probe is. A probe that
- * succeeds lets one canary through, then the window doubles every round, and is halved at trouble. What the
- * primary says about one message or recipient is that entry's own back-off and stops nobody else.
+ * Health belongs to the destination: while it is down no entry is tried, one cheap probe is. A
+ * probe that succeeds lets one canary through, then the window doubles every round, and is halved
+ * at trouble. What the primary says about one message or recipient is that entry's own back-off and
+ * stops nobody else.
  *
- * The caller asks sched_next() until it says SCHED_NONE, sleeps until sched_wake_at(), and reports what came of
- * each action. The cost of a turn does not depend on how much is queued. Running out of memory
- * once an entry was taken is the end of the process: everything is on disk.
+ * The caller asks sched_next() until it says SCHED_NONE, sleeps until sched_wake_at(), and reports
+ * what came of each action. The cost of a turn does not depend on how much is queued. Running out
+ * of memory once an entry was taken is the end of the process: everything is on disk.
  */
 #pragma once
 
@@ -62,13 +63,13 @@ struct sched_domain {
 	struct heap_node expiry; /* when the oldest ready entry has to be parked */
 	nsec hold;
 	bool configured; /* false: kept, not delivered */
-	bool removing;
 	uint32_t waiting, in_flight;
-	uint32_t
-		stale; /* in flight since before the destination's trouble: not counted in its window */
+	/* In flight since before the destination's trouble: not counted in its window. */
+	uint32_t stale;
 	uint32_t stale_epoch;
-	uint64_t queued, held,
-		bytes; /* entries ready, waiting or in flight; held or parked; of all */
+	uint64_t queued; /* entries ready, waiting or in flight */
+	uint64_t held;   /* entries held or parked */
+	uint64_t bytes;  /* of all */
 	char name[];
 };
 
@@ -106,8 +107,8 @@ struct sched_destination {
 	char key[];
 };
 
-/* What happened to a destination, told at once, from within the call that decided it. The handler must
- * not call back into the scheduler. */
+/* What happened to a destination, told at once, from within the call that decided it. The handler
+ * must not call back into the scheduler. */
 enum sched_notice {
 	NOTICE_UP,             /* value: how long it was down */
 	NOTICE_DOWN,           /* or down in another way */
@@ -139,11 +140,13 @@ void sched_freep(struct sched **s);
 struct sched_domain *sched_domain_find(const struct sched *s, str name);
 /* Finds or creates. A new one is not configured. 0 or -ENOMEM. */
 int sched_domain_get(struct sched *s, str name, nsec now, struct sched_domain **ret_domain);
-/* hold: how old an entry may become before it is parked. configured = false: its entries stay where they are. A
- * domain that is not configured ceases to exist with its last entry, or here when it has none. */
+/* hold: how old an entry may become before it is parked. configured = false: its entries stay where
+ * they are. A domain that is not configured ceases to exist with its last entry, or here when it
+ * has none. */
 void sched_domain_configure(struct sched *s, struct sched_domain *d, bool configured, nsec hold,
 			    nsec now);
-/* Where the domain will probably deliver to, so that domains of one primary share it from the start. */
+/* Where the domain will probably deliver to, so that domains of one primary share it from the
+ * start. */
 void sched_domain_hint(struct sched *s, struct sched_domain *d, str key, nsec now);
 /* In no order; start with NULL. The one returned may go away only after the next was fetched. */
 struct sched_domain *sched_domain_walk(const struct sched *s, const struct sched_domain *at);
@@ -151,8 +154,8 @@ struct sched_destination *sched_destination_walk(const struct sched *s,
 						 const struct sched_destination *at);
 
 /* --- entries --- */
-/* Takes a zeroed entry in: PLACE_READY, PLACE_HELD, PLACE_PARKED, or PLACE_NONE: counted with its domain, but not
- * to be tried before sched_ready. since: when it arrived. 0 or -ENOMEM. */
+/* Takes a zeroed entry in: PLACE_READY, PLACE_HELD, PLACE_PARKED, or PLACE_NONE: counted with its
+ * domain, but not to be tried before sched_ready. since: when it arrived. 0 or -ENOMEM. */
 int sched_add(struct sched *s, struct sched_domain *d, struct sched_entry *e,
 	      enum sched_place place, nsec since, uint64_t bytes, nsec now);
 /* From PLACE_NONE to READY. */
@@ -165,8 +168,8 @@ void sched_hold(struct sched *s, struct sched_entry *e, enum sched_place place, 
 void sched_release(struct sched *s, struct sched_entry *e, nsec now);
 /* The entry's age counts from here. */
 void sched_set_since(struct sched *s, struct sched_entry *e, nsec since, nsec now);
-/* Ends every wait of the domain (NULL: of all) and probes now what is down. Returns the entries concerned:
- * all that are queued. */
+/* Ends every wait of the domain (NULL: of all) and probes now what is down. Returns the entries
+ * concerned: all that are queued. */
 uint64_t sched_flush(struct sched *s, struct sched_domain *d, nsec now);
 
 /* --- what to do --- */
@@ -228,7 +231,8 @@ void sched_probed(struct sched *s, uint64_t probe, str domain, const struct sche
 		  nsec now);
 
 /* --- to show --- */
-/* When the entry will be tried, as far as one can say: NEVER when it is held; `now` when it is due. */
+/* When the entry will be tried, as far as one can say: NEVER when it is held; `now` when it is
+ * due. */
 nsec sched_next_try(const struct sched_entry *e, nsec now);
 /* Deliveries a second, over the last ten. */
 double sched_rate(const struct sched_destination *d, nsec now);

@@ -14,7 +14,8 @@ static const struct step probe_steps[] = {
 	{ 4 * NSEC_HOUR, 40 * NSEC_S },      { NEVER, 60 * NSEC_S },
 };
 
-/* A question to the resolver, which caches: cheap enough to notice a mended zone as fast as a primary. */
+/* A question to the resolver, which caches: cheap enough to notice a mended zone as fast as a
+ * primary. */
 static const struct step no_route_steps[] = {
 	{ 2 * NSEC_MINUTE, 5 * NSEC_S },
 	{ 30 * NSEC_MINUTE, 8 * NSEC_S },

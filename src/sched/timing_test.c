@@ -72,7 +72,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(probes_stretch_with_the_outage),
-		cmocka_unit_test(a_mended_zone_is_noticed_within_ten_seconds_in_the_first_half_hour),
+		cmocka_unit_test(
+			a_mended_zone_is_noticed_within_ten_seconds_in_the_first_half_hour),
 		cmocka_unit_test(an_entry_backs_off_from_seconds_to_fifteen_minutes),
 		cmocka_unit_test(one_broken_connection_is_looked_at_at_once),
 	};

@@ -188,7 +188,8 @@ static const Locum__PrimaryState states[] = {
 	[HEALTH_NO_ROUTE] = LOCUM__PRIMARY_STATE__PRIMARY_NO_ROUTE,
 };
 
-/* Why it cannot be taken, or NULL. smtpin reads what strangers send: nothing from it is believed. */
+/* Why it cannot be taken, or NULL. smtpin reads what strangers send: nothing from it is
+ * believed. */
 static const char *what_is_wrong(const struct spoold *sp, const Locum__Envelope *e, int fd)
 {
 	uint64_t bytes;
@@ -208,7 +209,8 @@ static const char *what_is_wrong(const struct spoold *sp, const Locum__Envelope 
 
 		if (r->address.len == 0 || r->address.len > ADDRESS_MAX)
 			return "recipient address";
-		/* Also while a reload passes: a domain given up is refused, not queued for nobody. */
+		/* Also while a reload passes: a domain given up is refused, not queued for
+		 * nobody. */
 		if (!conf_domain(sp->conf, str_of(r->domain)))
 			return "domain not configured";
 	}

@@ -237,7 +237,8 @@ static enum sched_fate fate_of(const struct result *result, const struct loaded 
 	case TRIED_LOST:
 		break;
 	}
-	return FATE_LOST; /* not tried, and no reason that concerns the destination: not at once again */
+	/* Not tried, and for no reason that concerns the destination: not at once again. */
+	return FATE_LOST;
 }
 
 static void report(const struct attempt *a, struct message *m, const struct result *result,

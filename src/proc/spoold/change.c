@@ -61,7 +61,8 @@ static uint32_t part_of(const struct message *m, const struct sched_domain *doma
 	return PART_ALL - 1; /* of no recipient */
 }
 
-/* domain: only its recipients; NULL: all. 1: changed, 0: there was nothing to change. Does not park. */
+/* domain: only its recipients; NULL: all. 1: changed, 0: there was nothing to change. Does not
+ * park. */
 static int change_message(struct command *c, const struct change *change, struct message *m,
 			  const struct sched_domain *domain)
 {

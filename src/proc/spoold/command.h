@@ -1,7 +1,7 @@
 /*
- * command: what the files that answer the command line share. A command is any number of rows and a last
- * Answer; one at a time a client. It runs in its own task and finds its messages by id again after
- * every row sent: sending parks.
+ * command: what the files that answer the command line share. A command is any number of rows and a
+ * last Answer; one at a time a client. It runs in its own task and finds its messages by id again
+ * after every row sent: sending parks.
  */
 #pragma once
 
@@ -25,7 +25,8 @@ struct command {
 	struct buf error;
 };
 
-/* 0 also when it went wrong in the asker's eyes: *error then says why. Negative: nobody listens any more. */
+/* 0 also when it went wrong in the asker's eyes: *error then says why. Negative: nobody listens any
+ * more. */
 typedef int command_fn(struct task *tk, struct command *c);
 
 /* Sends one row. */
@@ -46,8 +47,8 @@ void id_list_done(struct id_list *l);
 int id_list_of(struct spoold *sp, const struct sched_domain *domain, struct id_list *ret_list);
 
 /* --- rows.c --- */
-/* One message, its recipients in several rows of the same id when they are many. domain: only its recipients;
- * NULL: all. with_envelope: behind them. */
+/* One message, its recipients in several rows of the same id when they are many. domain: only its
+ * recipients; NULL: all. with_envelope: behind them. */
 int rows_message(struct task *tk, struct command *c, const struct message *m,
 		 const struct loaded *l, const struct sched_domain *domain, bool with_envelope);
 int rows_finished(struct task *tk, struct command *c, msg_id id, const Locum__StoredState *state);

@@ -7,8 +7,8 @@
 
 #define MARKS_WAIT (50 * NSEC_MS) /* marks alone wait this long for company */
 
-/* What the disk refused once it may pretend to have written the second time: never retry. Everything
- * acknowledged is on it; locumd starts us again and we replay. */
+/* What the disk refused once it may pretend to have written the second time: never retry.
+ * Everything acknowledged is on it; locumd starts us again and we replay. */
 static _Noreturn void die(const char *event, int r)
 {
 	log_error(event, K_ERR(r), K_Z("then", "restart and replay"));

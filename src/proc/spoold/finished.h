@@ -1,6 +1,7 @@
 /*
- * finished: the last messages that are gone, with their final state, so that their story can still be told. Bounded
- * in number and bytes; the oldest goes first. Refilled at start from the done records in the spool.
+ * finished: the last messages that are gone, with their final state, so that their story can still
+ * be told. Bounded in number and bytes; the oldest goes first. Refilled at start from the done
+ * records in the spool.
  */
 #pragma once
 

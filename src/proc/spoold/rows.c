@@ -213,7 +213,8 @@ static int send_rows(struct task *tk, struct command *c, const struct source *s)
 		if (r < 0)
 			return r;
 		answer.message = &row;
-		/* What is read of the message is ours; the message itself may go while this parks. */
+		/* What is read of the message is ours; the message itself may go while this
+		 * parks. */
 		r = command_send(tk, c, &answer, -1);
 	} while (r == 0 && at < s->state->n_recipients &&
 		 message_find(c->client->sp, s->id) == s->message);

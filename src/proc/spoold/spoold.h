@@ -1,11 +1,12 @@
 /*
- * spoold: sole owner of the spool, and of the decision what is delivered when. What the files of this folder
- * share; README.md says how they fit together.
+ * spoold: sole owner of the spool, and of the decision what is delivered when. What the files of
+ * this folder share; README.md says how they fit together.
  *
- * One thread. Messages are in RAM only as `struct message` (who they are and where each part queues); envelope
- * and state are read from the spool when needed (message_load), changed, and written back whole (message_save)
- * without an await in between. Whoever awaits holds a message's id, not a pointer: any other task may
- * have finished it meanwhile. A message with a part in flight is never finished by anybody but that part's task.
+ * One thread. Messages are in RAM only as `struct message` (who they are and where each part
+ * queues); envelope and state are read from the spool when needed (message_load), changed, and
+ * written back whole (message_save) without an await in between. Whoever awaits holds a message's
+ * id, not a pointer: any other task may have finished it meanwhile. A message with a part in flight
+ * is never finished by anybody but that part's task.
  *
  * Nothing is told to anybody before commit_sync() made it durable.
  */
@@ -138,8 +139,8 @@ bool message_in_flight(const struct message *m);
 /* Does not park. -EBADMSG: damaged on disk. */
 int message_load(struct spoold *sp, struct message *m, struct loaded *ret_loaded);
 void loaded_done(struct loaded *l);
-/* Puts the changed state into the batch and the parts not in flight where it says they belong. A message
- * of which nothing is left is finished and freed: do not touch it afterwards. */
+/* Puts the changed state into the batch and the parts not in flight where it says they belong. A
+ * message of which nothing is left is finished and freed: do not touch it afterwards. */
 void message_save(struct spoold *sp, struct message *m, struct loaded *l);
 /* While replaying: moves the parts to where the state says. */
 void message_apply(struct spoold *sp, struct message *m, const Locum__StoredState *state);

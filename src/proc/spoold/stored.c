@@ -9,7 +9,8 @@
 
 /* --- text --- */
 
-/* Length of the valid UTF-8 sequence at p, 0 when there is none. Overlong forms and surrogates are not valid. */
+/* Length of the valid UTF-8 sequence at p, 0 when there is none. Overlong forms and surrogates are
+ * not valid. */
 static size_t utf8_length(const unsigned char *p, size_t n)
 {
 	static const struct {

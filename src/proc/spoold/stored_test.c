@@ -166,7 +166,7 @@ static void the_largest_message_has_a_state_that_fits(void **state)
 	Locum__Recipient r = LOCUM__RECIPIENT__INIT;
 	Locum__Envelope e = LOCUM__ENVELOPE__INIT;
 	static Locum__Recipient *rs[STORED_RECIPIENTS_MAX];
-	char reply[2000];
+	static char reply[2000];
 
 	(void)state;
 	memset(reply, 'x', sizeof(reply) - 1);

@@ -1,6 +1,7 @@
 /*
- * testing: a spoold with fake neighbours, for the tests of this folder: a real loop, a real spool in a scratch
- * directory, and an smtpin, an smtpout and a `locum` played by the test over socketpairs. Tests only.
+ * testing: a spoold with fake neighbours, for the tests of this folder: a real loop, a real spool
+ * in a scratch directory, and an smtpin, an smtpout and a `locum` played by the test over
+ * socketpairs. Tests only.
  */
 #pragma once
 
