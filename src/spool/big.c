@@ -121,6 +121,7 @@ void big_discard(struct spool *s, msg_id id)
 	sys_close(fd);
 	/* When it cannot be removed now, it is an orphan at the next start. */
 	sys_unlink_at(s->big_dir, name);
+	s->free_checked_at = 0;
 }
 
 int big_unlink_later_reserve(struct spool *s)

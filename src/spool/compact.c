@@ -54,6 +54,7 @@ static int delete_batch(struct spool *s, struct segment **gone, size_t count)
 			return synced;
 		}
 	}
+	s->free_checked_at = 0; /* ask again how much is free */
 	/* Only now, when the files cannot come back, may the tombstones of their messages go. */
 	for (size_t i = 0; i < deleted; i++)
 		segment_forget(s, gone[i]);

@@ -296,6 +296,27 @@ static void a_mostly_dead_segment_is_emptied_and_deleted(void **state)
 	spool_close(s);
 }
 
+static void segments_more_than_half_dead_are_emptied_though_none_is_mostly_dead(void **state)
+{
+	struct spool *s = spool_start(dir, &tiny, &tale);
+	struct spool_usage u;
+
+	(void)state;
+	for (unsigned n = 0; n < 200; n++)
+		put_synced(s, n, 900);
+	for (unsigned n = 0; n < 200; n++)
+		if (n % 5 < 3)
+			assert_int_equal(spool_mark(s, SPOOL_DONE, number_id(n), STR_NONE), 0);
+	compact_all(s);
+	assert_int_equal(spool_usage(s, &u), 0);
+	assert_true(u.disk_bytes <=
+		    2 * u.live_bytes + u.segments * FORMAT_RECORDS_AT + tiny.segment_bytes);
+	for (unsigned n = 0; n < 200; n++)
+		if (n % 5 >= 3)
+			check_message(s, n, 900);
+	spool_close(s);
+}
+
 static void one_step_copies_a_bounded_amount(void **state)
 {
 	static const struct spool_options o = { .segment_bytes = 8 << 20,
@@ -379,6 +400,7 @@ int main(void)
 		CASE(a_queue_that_is_mostly_empty_holds_what_the_model_holds),
 		CASE(a_done_outlives_the_message_that_it_kills),
 		CASE(a_mostly_dead_segment_is_emptied_and_deleted),
+		CASE(segments_more_than_half_dead_are_emptied_though_none_is_mostly_dead),
 		CASE(one_step_copies_a_bounded_amount),
 		CASE(damage_found_while_copying_pins_the_segment),
 		CASE(many_segments_need_few_descriptors),

@@ -1,7 +1,7 @@
 /* What a crash or a bad disk does to the files, byte by byte, and what replay makes of it. */
 #include "spool/testing.h"
 
-static const struct spool_options small = { .segment_bytes = 1 << 20, .big_body_bytes = 8 << 10 };
+static const struct spool_options small = { .segment_bytes = 48 << 10, .big_body_bytes = 8 << 10 };
 
 static char *dir, *work;
 static struct tale tale, want;

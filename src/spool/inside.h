@@ -85,7 +85,7 @@ struct oddity {
 	bool headless; /* both header blocks are bad */
 };
 
-#define SLAB_CHUNK 1024
+#define SLAB_CHUNK 256
 
 struct spool {
 	struct spool_options options;

@@ -124,7 +124,7 @@ int log_flush(struct spool *s, struct spool_logfile *l)
 
 static int batch_reserve(struct spool_logfile *l, uint64_t bytes)
 {
-	size_t wanted = MAX(l->batch_cap, (size_t)256 << 10);
+	size_t wanted = MAX(l->batch_cap, (size_t)64 << 10);
 	char *grown;
 
 	while (wanted < l->batch_n + bytes)

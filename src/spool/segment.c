@@ -192,8 +192,10 @@ void segment_shrink(struct spool *s, struct segment *seg, uint64_t end)
 	if (seg->allocated <= end || segment_fd(s, seg) < 0)
 		return;
 	/* It only costs space when this fails. */
-	if (sys_truncate(seg->fd, end) == 0)
+	if (sys_truncate(seg->fd, end) == 0) {
 		seg->allocated = end;
+		s->free_checked_at = 0;
+	}
 }
 
 static int segment_write_header(struct spool *s, const struct spool_logfile *l,
