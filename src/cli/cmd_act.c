@@ -92,5 +92,8 @@ int cmd_reload(struct cli *cli)
 	if (cli->json)
 		return js_print_count(cli, 1);
 	fprintf(cli->out, "the configuration was read again and is in use\n");
+	for (size_t i = 0; i < a.row_count; i++)
+		if (a.row[i]->event)
+			fprintf(cli->out, "note: %s\n", a.row[i]->event->text);
 	return CLI_OK;
 }

@@ -11,7 +11,11 @@ struct turned_away {
 	struct supervisor *sup;
 	struct io io;
 	const char *why;
+	uint32_t exit; /* status of the command, see locum(1) */
 };
+
+#define EXIT_NOT_RUNNING 4
+#define EXIT_REFUSED 5
 
 static void turned_away_free(struct turned_away **t)
 {
@@ -37,10 +41,11 @@ static void turn_away_main(struct task *tk, void *arg)
 			return;
 	answer.last = true;
 	answer.error = (char *)t->why;
+	answer.exit = t->exit;
 	ipc_send_blocking(t->io.fd, &packet);
 }
 
-static void turn_away(struct supervisor *sup, int fd, const char *why)
+static void turn_away(struct supervisor *sup, int fd, uint32_t exit, const char *why)
 {
 	struct turned_away *t = sup->turned_away < TURNED_AWAY_MAX ? calloc(1, sizeof(*t)) : NULL;
 
@@ -51,6 +56,7 @@ static void turn_away(struct supervisor *sup, int fd, const char *why)
 	}
 	t->sup = sup;
 	t->why = why;
+	t->exit = exit;
 	sup->turned_away++;
 	if (task_start(sup->loop, NULL, "turn away", turn_away_main, t) < 0)
 		turned_away_free(&t);
@@ -76,7 +82,8 @@ static void on_client(struct task *tk, struct supervisor *sup, int fd)
 
 	if (!may_command(sup, fd, &uid)) {
 		log_warn("command.refused", K_INT("uid", uid));
-		turn_away(sup, fd, "only root and the user that Locum runs as may do this");
+		turn_away(sup, fd, EXIT_REFUSED,
+			  "only root and the user that Locum runs as may do this");
 		return;
 	}
 	client.uid = uid;
@@ -85,7 +92,8 @@ static void on_client(struct task *tk, struct supervisor *sup, int fd)
 		sys_close(fd);
 		return;
 	}
-	turn_away(sup, fd, "spoold is not running; it is being restarted (see the log)");
+	turn_away(sup, fd, EXIT_NOT_RUNNING,
+		  "spoold is not running; it is being restarted (see the log)");
 }
 
 void control_main(struct task *tk, void *supervisor)

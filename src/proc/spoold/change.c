@@ -176,6 +176,8 @@ int command_reload(struct task *tk, struct command *c)
 	_cleanup_(ipc_message_done) struct ipc_message reply = { 0 };
 	Locum__Reload reload = LOCUM__RELOAD__INIT;
 	IPC_PACKET(packet, RELOAD, reload, &reload);
+	Locum__EventRow event = LOCUM__EVENT_ROW__INIT;
+	Locum__Answer answer = LOCUM__ANSWER__INIT;
 	int r;
 
 	log_info("operator.reload", K_INT("uid", c->client->uid));
@@ -186,5 +188,11 @@ int command_reload(struct task *tk, struct command *c)
 		return command_fail(c, "locumd answered something else");
 	if (!reply.packet->reloaded->ok)
 		return command_fail(c, "%s", reply.packet->reloaded->text);
-	return 0;
+	if (!*reply.packet->reloaded->text)
+		return 0;
+	/* It worked, but not all of it takes effect at once. */
+	event.event = (char *)"restart_needed";
+	event.text = reply.packet->reloaded->text;
+	answer.event = &event;
+	return command_send(tk, c, &answer, -1);
 }

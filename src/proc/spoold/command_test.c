@@ -297,6 +297,8 @@ WORLD_TEST(reload_is_asked_of_locumd_and_its_answer_passed_back)
 			    "locum.conf:3: no such option");
 	ok = true;
 	assert_string_equal(ask_verb(w, LOCUM__VERB__RELOAD, "")->error, "");
+	assert_int_equal(w->answers, 2); /* what locumd said, then the last */
+	assert_string_equal(w->answer[0]->answer->event->text, "locum.conf:3: no such option");
 	channel_free(locumd);
 	channel_free(control);
 }
