@@ -457,6 +457,42 @@ static void an_unsynced_batch_is_absent_or_whole(void **state)
 	}
 }
 
+static void a_long_body_torn_in_the_middle_is_no_message(void **state)
+{
+	static const struct spool_options o = { .segment_bytes = 4 << 20,
+						.big_body_bytes = 1 << 20 };
+	struct spool *s = spool_start(dir, &o, &tale);
+
+	(void)state;
+	put_synced(s, 1, 400000);
+	put_synced(s, 2, 400000);
+	spool_close(s);
+	file_flip(path_in(dir, 1), FORMAT_RECORDS_AT + 600000);
+	s = spool_start(dir, &o, &tale);
+	assert_true(tale.of[1].alive && !tale.of[2].alive);
+	check_message(s, 1, 400000);
+	spool_close(s);
+}
+
+static void a_segment_whose_creation_was_cut_short_is_removed(void **state)
+{
+	static const off_t sizes[] = { 0, 100, 4096, 8192, 30000 };
+	struct spool *s = spool_start(dir, &small, &tale);
+
+	(void)state;
+	put_synced(s, 1, 10);
+	spool_close(s);
+	for (size_t i = 0; i < ELEMENTS(sizes); i++) {
+		close(open(path_in(dir, 2), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+		assert_int_equal(truncate(path_in(dir, 2), sizes[i]), 0);
+		s = spool_start(dir, &small, &tale);
+		assert_int_equal(tale.damages, 1);
+		assert_true(access(path_in(dir, 2), F_OK) < 0);
+		check_message(s, 1, 10);
+		spool_close(s);
+	}
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, make_dirs, drop_dirs)
 
 int main(void)
@@ -471,6 +507,8 @@ int main(void)
 		CASE(a_segment_without_any_header_is_reported_and_kept),
 		CASE(an_earlier_segment_cut_short_is_damage),
 		CASE(a_record_within_a_body_is_not_found_by_resynchronising),
+		CASE(a_long_body_torn_in_the_middle_is_no_message),
+		CASE(a_segment_whose_creation_was_cut_short_is_removed),
 		CASE(an_unsynced_batch_is_absent_or_whole),
 	};
 
