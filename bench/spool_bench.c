@@ -191,7 +191,8 @@ static void replay_million(void)
 	before = mallinfo2();
 	start = sys_now();
 	s = spool_fresh();
-	printf("replay of 1,000,000 messages of 300 bytes: %.2f s, %.0f bytes of memory a message\n",
+	printf("replay of 1,000,000 messages of 300 bytes: %.2f s, %.0f bytes of memory a "
+	       "message\n",
 	       (double)(sys_now() - start) / NSEC_S,
 	       (double)(mallinfo2().uordblks + mallinfo2().hblkhd - before.uordblks -
 			before.hblkhd) /

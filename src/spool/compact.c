@@ -6,7 +6,7 @@
 
 #include "task/sys.h"
 
-#define DELETE_STEP 8      /* segments deleted in one step */
+#define DELETE_STEP 8 /* segments deleted in one step */
 #define MOSTLY_DEAD_PERCENT 25
 
 /* Bytes of a segment that would have to be copied if it were to go. */

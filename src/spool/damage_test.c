@@ -226,7 +226,8 @@ static void a_batch_written_out_of_order_is_a_torn_end(void **state)
 	for (unsigned n = 10; n < 13; n++)
 		assert_int_equal(spool_mark(s, SPOOL_DONE, number_id(n), STR_NONE), 0);
 	while (spool_compact(NULL, s) == 1)
-		assert_true(access(path_in(dir, 1), F_OK) < 0 || access(path_in(dir, 2), F_OK) == 0);
+		assert_true(access(path_in(dir, 1), F_OK) < 0 ||
+			    access(path_in(dir, 2), F_OK) == 0);
 	spool_close(s);
 	s = spool_start(dir, &small, &tale);
 	check_tale(s);
@@ -274,7 +275,7 @@ static void a_flipped_bit_costs_one_record_and_is_reported(void **state)
 	put_synced(s, 9, body_bytes(9));
 	spool_close(s);
 	size = file_bytes(path_in(dir, 1));
-	for (uint64_t at = 0; at < size; at += at % 4096 > 100 && at < 8000 ? 53 : 1) {
+	for (uint64_t at = 0; at<size; at += at % 4096> 100 && at < 8000 ? 53 : 1) {
 		bool lost[STEPS];
 		bool record = false;
 
@@ -378,10 +379,9 @@ static void an_earlier_segment_cut_short_is_damage(void **state)
  * segment. Without the secret of its own segment it is text, also where damage makes us search. */
 static void a_record_within_a_body_is_not_found_by_resynchronising(void **state)
 {
-	struct record_header forged = { .sequence = UINT64_MAX,
-					.id = number_id(7),
-					.written_wall = 1,
-					.type = RECORD_DONE };
+	struct record_header forged = {
+		.sequence = UINT64_MAX, .id = number_id(7), .written_wall = 1, .type = RECORD_DONE
+	};
 	struct spool *s = spool_start(dir, &small, &tale);
 	int fd = sys_memfd("body");
 	char text[64];

@@ -87,7 +87,8 @@ int segment_name_parse(enum spool_log log, const char *name, uint32_t *ret_day,
 	char again[SEGMENT_NAME_SIZE];
 
 	if (log == SPOOL_HELD) {
-		if (rest.n < 9 || rest.p[8] != '-' || str_u64(str_first(rest, 8), 99999999, &day) < 0)
+		if (rest.n < 9 || rest.p[8] != '-' ||
+		    str_u64(str_first(rest, 8), 99999999, &day) < 0)
 			return -EINVAL;
 		rest = str_from(rest, 9);
 	}

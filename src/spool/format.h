@@ -31,11 +31,12 @@ struct segment_header {
 	int64_t created_wall;
 	uint8_t spool_id[16];
 	uint64_t salt;
-	uint64_t start; /* how often this spool was started: the upper half of its sequence numbers */
+	uint64_t
+		start; /* how often this spool was started: the upper half of its sequence numbers */
 	/* What the start that made this segment found at the end of the log's last one; see README. */
 	uint64_t previous_serial; /* 0: there was none */
 	uint64_t previous_end;    /* behind its last whole record */
-	uint64_t previous_torn;   /* from here on damage is the trace of a crash; = end: no damage */
+	uint64_t previous_torn; /* from here on damage is the trace of a crash; = end: no damage */
 	uint8_t zero[FORMAT_BLOCK - 92];
 	uint32_t crc32c; /* of everything before */
 };
@@ -56,8 +57,9 @@ struct record_header {
 	uint8_t type;
 	uint8_t flags;
 	uint16_t zero;
-	uint32_t batch_at8; /* where this record's batch begins in the segment, in units of 8 bytes */
-	uint32_t crc32c;    /* of everything before */
+	uint32_t
+		batch_at8; /* where this record's batch begins in the segment, in units of 8 bytes */
+	uint32_t crc32c;   /* of everything before */
 };
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is the memory layout");

@@ -73,7 +73,7 @@ static void slab_give(struct spool *s, struct entry *e)
 
 struct entry *index_find(const struct spool *s, msg_id id)
 {
-	MAP_FIND(&s->index, id_hash(id), struct entry, link, e)
+	MAP_FIND (&s->index, id_hash(id), struct entry, link, e)
 		if (id_eq(e->id, id))
 			return e;
 	return NULL;

@@ -11,7 +11,7 @@
 #include "spool/spool.h"
 
 #define SEGMENT_BYTES_MIN ((uint64_t)16 << 10)
-#define ALLOCATE_STEP ((uint64_t)8 << 20) /* a segment grows on disk by this much at once */
+#define ALLOCATE_STEP ((uint64_t)8 << 20)   /* a segment grows on disk by this much at once */
 #define MARK_HEADROOM ((uint64_t)256 << 10) /* messages leave this much allocated space to marks */
 #define BATCH_FLUSH_BYTES ((size_t)4 << 20) /* past this the batch goes to the kernel, unsynced */
 #define OPEN_SEGMENTS_MAX 64
@@ -47,7 +47,7 @@ struct segment {
 	uint32_t serial;
 	uint32_t day;
 	enum spool_log log;
-	int fd; /* -1: not open now */
+	int fd;        /* -1: not open now */
 	uint64_t used; /* when fd was last asked for: the least recent is closed first */
 	uint64_t salt;
 	uint64_t end;       /* the next record would begin here */
@@ -60,7 +60,7 @@ struct segment {
 	bool torn;                /* it ends in the trace of a crash */
 	bool sealed;              /* a later segment says where it ends */
 	uint64_t seal_end, seal_torn;
-	uint32_t seals; /* serial of the segment whose end this one's header tells; 0: none */
+	uint32_t seals;       /* serial of the segment whose end this one's header tells; 0: none */
 	struct refs messages; /* each counts in its entry's `copies` */
 	struct refs marks;    /* hints: ask the entry whether its mark is still here */
 };
@@ -115,17 +115,17 @@ struct spool {
 	/* big bodies */
 	bool big_dirty;
 	uint64_t big_bytes;
-	uint32_t big_counter;    /* for temporary names */
-	msg_id *big_unlink;      /* dead once the batch is durable */
+	uint32_t big_counter; /* for temporary names */
+	msg_id *big_unlink;   /* dead once the batch is durable */
 	size_t big_unlink_n, big_unlink_cap;
-	int *read_fd;            /* handed out by spool_read, closed at the next other call */
+	int *read_fd; /* handed out by spool_read, closed at the next other call */
 	size_t read_fd_n, read_fd_cap;
 
 	/* free space, as of checked_at minus what was allocated since */
 	uint64_t free_bytes;
 	uint64_t taken_since_check;
 	nsec free_checked_at;
-	nsec no_space_at; /* of the newest refusal for lack of space; 0: none */
+	nsec no_space_at;     /* of the newest refusal for lack of space; 0: none */
 	bool cannot_allocate; /* the file system has no fallocate */
 
 	struct {
@@ -136,7 +136,7 @@ struct spool {
 
 	struct oddity *oddity;
 	size_t oddity_count, oddity_cap;
-	bool damaged; /* replay saw lost records: orphans of big bodies are kept */
+	bool damaged;                 /* replay saw lost records: orphans of big bodies are kept */
 	struct segment_header *block; /* room for both header blocks */
 };
 
@@ -190,7 +190,7 @@ bool tombstone_needed(const struct entry *e);
 void entry_lose_copy(struct spool *s, struct entry *e);
 
 /* --- segment.c --- */
-struct segment *segment_find(struct spool *s, uint32_t serial); /* it must be there */
+struct segment *segment_find(struct spool *s, uint32_t serial);   /* it must be there */
 struct segment *segment_lookup(struct spool *s, uint32_t serial); /* or NULL */
 /* Adds a segment to the table, sorted by serial. -EEXIST: the serial is taken. */
 int segment_insert(struct spool *s, struct segment *seg);
@@ -241,8 +241,8 @@ int read_header(struct spool *s, struct place at, msg_id id, struct record_heade
 int read_payload(struct spool *s, struct place at, msg_id id, struct buf *to,
 		 struct record_header *ret_header);
 /* Copies a whole record, checked, into the batch of `to` under a new sequence number. -EBADMSG */
-int copy_record(struct spool *s, const struct entry *e, struct place from,
-		struct spool_logfile *to, struct place *ret_place);
+int copy_record(struct spool *s, const struct entry *e, struct place from, struct spool_logfile *to,
+		struct place *ret_place);
 
 /* --- big.c --- */
 #define BIG_NAME_SIZE 48

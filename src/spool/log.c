@@ -91,8 +91,8 @@ static int log_turn(struct spool *s, struct spool_logfile *l, uint64_t bytes, en
  * about the end of the segment before is then true from its first sync on. */
 static int log_segment(struct spool *s, struct spool_logfile *l, uint64_t bytes, enum space space)
 {
-	uint64_t headroom = space == SPACE_MESSAGE ? MIN(MARK_HEADROOM, s->options.segment_bytes / 4)
-						   : 0;
+	uint64_t headroom =
+		space == SPACE_MESSAGE ? MIN(MARK_HEADROOM, s->options.segment_bytes / 4) : 0;
 	int r = 0;
 
 	if (!l->open || (l->open->end == l->open->synced && log_is_full(s, l, bytes)))

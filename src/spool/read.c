@@ -54,6 +54,8 @@ int read_payload(struct spool *s, struct place at, msg_id id, struct buf *to,
 	r = read_header(s, at, id, ret_header);
 	if (r < 0)
 		return r;
+	if (ret_header->payload_bytes == 0)
+		return 0;
 	r = buf_reserve(to, ret_header->payload_bytes);
 	if (r < 0)
 		return r;
@@ -130,8 +132,8 @@ bool spool_is_held(const struct spool *s, msg_id id)
 	return e && segment_find((struct spool *)s, e->message.serial)->log == SPOOL_HELD;
 }
 
-int copy_record(struct spool *s, const struct entry *e, struct place from,
-		struct spool_logfile *to, struct place *ret_place)
+int copy_record(struct spool *s, const struct entry *e, struct place from, struct spool_logfile *to,
+		struct place *ret_place)
 {
 	uint64_t bytes = place_bytes(from);
 	struct record_header h;

@@ -6,7 +6,8 @@
 #include "task/sys.h"
 #include <fcntl.h>
 
-#define HOLES_MAX 256 /* of one segment, remembered one by one; further ones are added to the last */
+#define HOLES_MAX                                                                                  \
+	256 /* of one segment, remembered one by one; further ones are added to the last */
 
 struct replay {
 	struct spool *s;
@@ -370,7 +371,9 @@ static void readers_done(struct reader (*readers)[SPOOL_LOGS])
 
 int spool_replay(struct spool *s, spool_replay_fn *each, spool_damage_fn *damage, void *arg)
 {
-	_cleanup_(replay_done_p) struct replay p = { s, each, damage, arg };
+	_cleanup_(replay_done_p) struct replay p = {
+		.s = s, .each = each, .damage = damage, .arg = arg
+	};
 	_cleanup_(readers_done) struct reader readers[SPOOL_LOGS] = { 0 };
 	int r;
 

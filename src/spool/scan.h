@@ -15,9 +15,9 @@
 
 struct scan_hole {
 	uint64_t from, to;
-	bool zero;  /* nothing but zeros up to the limit: what allocated space looks like */
+	bool zero;     /* nothing but zeros up to the limit: what allocated space looks like */
 	bool harmless; /* no record was lost */
-	bool named; /* the header was whole: id and type say what was lost */
+	bool named;    /* the header was whole: id and type say what was lost */
 	msg_id id;
 	const char *what;
 };

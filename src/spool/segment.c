@@ -198,8 +198,8 @@ void segment_shrink(struct spool *s, struct segment *seg, uint64_t end)
 	}
 }
 
-static int segment_write_header(struct spool *s, const struct spool_logfile *l,
-				struct segment *seg, nsec now_wall)
+static int segment_write_header(struct spool *s, const struct spool_logfile *l, struct segment *seg,
+				nsec now_wall)
 {
 	struct segment_header *h = s->block;
 

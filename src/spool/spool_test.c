@@ -577,6 +577,77 @@ static void damage_under_a_reader_is_ebadmsg(void **state)
 	buf_done(&b);
 }
 
+/* Puts another file under a descriptor of the spool. */
+static void replace_fd(int fd, const char *path)
+{
+	int other = open(path, O_RDWR | O_CLOEXEC);
+
+	assert_true(other >= 0);
+	assert_int_equal(dup2(other, fd), fd);
+	close(other);
+}
+
+static void a_failed_sync_is_final(void **state)
+{
+	struct spool *s = spool_start(dir, &small, &tale);
+
+	(void)state;
+	put_synced(s, 1, 100);
+	assert_int_equal(put(s, 2, 100), 0);
+	replace_fd(s->log[SPOOL_QUEUE].open->fd, "/dev/full");
+	assert_int_equal(spool_sync(s), -ENOSPC);
+	/* Not tried again, whatever happens. */
+	replace_fd(s->log[SPOOL_QUEUE].open->fd, "/dev/null");
+	assert_int_equal(spool_sync(s), -ENOSPC);
+	assert_int_equal(put(s, 3, 100), -ENOSPC);
+	assert_int_equal(spool_mark(s, SPOOL_DONE, number_id(1), STR_NONE), -ENOSPC);
+	assert_int_equal(spool_compact(NULL, s), -ENOSPC);
+	assert_int_equal(spool_move_held(NULL, s, number_id(1), true), -ENOSPC);
+	spool_close(s);
+	s = spool_start(dir, &small, &tale);
+	assert_true(tale.of[1].alive && !tale.of[2].alive);
+	check_message(s, 1, 100);
+	spool_close(s);
+}
+
+static void a_disk_that_cannot_read_is_eio(void **state)
+{
+	struct spool *s = spool_start(dir, &small, &tale);
+	struct spool_body body;
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1000);
+	put_synced(s, 1, 100);
+	/* Nothing is mapped at such addresses: reading there fails as a bad sector does. */
+	replace_fd(s->log[SPOOL_QUEUE].open->fd, "/proc/self/mem");
+	assert_int_equal(spool_read(s, number_id(1), &b, &body), -EIO);
+	assert_int_equal(b.n, 0);
+	spool_close(s);
+	buf_done(&b);
+}
+
+static void an_unreadable_segment_is_reported_and_the_others_are_served(void **state)
+{
+	struct spool *s = spool_start(dir, &small, &tale);
+	char path[300];
+
+	(void)state;
+	put_synced(s, 1, 100);
+	spool_close(s);
+	snprintf(path, sizeof(path), "%s/queue/0000000002.seg", dir);
+	assert_int_equal(symlink("/proc/self/mem", path), 0);
+	for (unsigned n = 2; n < 4; n++) {
+		s = spool_start(dir, &small, &tale);
+		assert_int_equal(tale.damages, 1);
+		assert_non_null(strstr(tale.last_damage, "both header blocks"));
+		check_message(s, 1, 100);
+		put_synced(s, n, 100);
+		spool_close(s);
+	}
+	assert_int_equal(unlink(path), 0);
+}
+
 static void usage_counts_live_and_disk_bytes(void **state)
 {
 	struct spool *s = spool_start(dir, &small, &tale);
@@ -627,6 +698,9 @@ int main(void)
 		CASE(an_unusable_directory_says_why),
 		CASE(a_lost_lock_file_is_written_again),
 		CASE(damage_under_a_reader_is_ebadmsg),
+		CASE(a_failed_sync_is_final),
+		CASE(a_disk_that_cannot_read_is_eio),
+		CASE(an_unreadable_segment_is_reported_and_the_others_are_served),
 		CASE(usage_counts_live_and_disk_bytes),
 		CASE(a_full_disk_refuses_messages_and_loses_nothing),
 	};

@@ -53,7 +53,8 @@ static inline char body_byte(unsigned n, size_t at)
 
 static inline str envelope_of(unsigned n, char text[static 64])
 {
-	int length = snprintf(text, 64, "envelope of %u%.*s", n, (int)(n % 17), "-----------------");
+	int length =
+		snprintf(text, 64, "envelope of %u%.*s", n, (int)(n % 17), "-----------------");
 
 	return str_mem(text, (size_t)length);
 }
