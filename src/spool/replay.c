@@ -300,6 +300,7 @@ static int replay_logs(struct replay *p, struct reader readers[static SPOOL_LOGS
 		}
 		if (!next)
 			return 0;
+		must(next->seg);
 		r = replay_record(p, next->seg, &next->record);
 		if (r != 0)
 			return r;

@@ -19,7 +19,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 #define SALT 0x3154545353535353
 #define INPUT_MAX 65536
 
-static char root[] = "/dev/shm/spool-fuzz-XXXXXX";
+static char root[64] = "/dev/shm/spool-fuzz-XXXXXX";
 static int root_dir;
 static struct segment_header blocks[2];
 static uint8_t bytes[INPUT_MAX];
@@ -62,7 +62,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	must(mkdtemp(root));
+	if (!mkdtemp(root)) {
+		str_copy(STR("/tmp/spool-fuzz-XXXXXX"), root, sizeof(root));
+		must(mkdtemp(root));
+	}
 	root_dir = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	must(root_dir >= 0);
 	must(mkdirat(root_dir, "queue", 0700) == 0);

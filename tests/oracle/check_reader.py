@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does the reader written from docs/spool-format.md see what the program sees?
 
-	check_reader.py PATH/OF/spool_sample_test
+	check_reader.py [PATH/OF/spool_sample_test]
 
 The test program leaves spools of every kind and what replay made of them; the reader reads the same bytes, bodies
 included. Then it must notice a changed byte at every position of a small segment."""
@@ -10,8 +10,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import spool_reader  # noqa: E402
 
@@ -27,55 +29,60 @@ def listing(spool):
     return lines
 
 
-def check_samples(root):
-    failed = 0
-    samples = sorted(path for path in root.iterdir() if path.is_dir())
-    for sample in samples:
-        expected = (sample / "expected").read_text().splitlines()
-        expected = sorted(expected[:-1]) + expected[-1:]
-        got = listing(spool_reader.Spool(sample))
-        if got == expected:
-            print(f"ok      {sample.name}: {len(got) - 1} messages, {got[-1]}")
-            continue
-        failed += 1
-        print(f"FAILED  {sample.name}")
-        for line in sorted(set(expected) ^ set(got)):
-            print(f"        {'program' if line in expected else 'reader '} {line[:150]}")
-    if not samples:
-        print("FAILED  no samples")
-        return 1
-    return failed
+def report(good, started, name, lines=()):
+    print(f"{'PASS' if good else 'FAIL'} {time.monotonic() - started:6.1f} spool format: {name}")
+    for line in lines:
+        print(f"    {line}")
+    return good
+
+
+def check_sample(sample):
+    started = time.monotonic()
+    expected = (sample / "expected").read_text().splitlines()
+    expected = sorted(expected[:-1]) + expected[-1:]
+    got = listing(spool_reader.Spool(sample))
+    differences = [f"{'program' if line in expected else 'reader '} {line[:150]}"
+                   for line in sorted(set(expected) ^ set(got))]
+    return report(got == expected, started,
+                  f"{sample.name}, {len(got) - 1} messages, {got[-1]}", differences)
 
 
 def check_changed_bytes(sample):
     """A changed byte in the first segment is told, wherever it is, and costs at most one message."""
+    started = time.monotonic()
     segment = min((sample / "queue").iterdir())
     whole = segment.read_bytes()
     before = len(spool_reader.Spool(sample).messages)
-    positions = [*range(0, 100, 7), 4095, 4096, 8191, *range(8192, len(whole), 397)]
-    try:
-        for at in positions:
-            segment.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
-            spool = spool_reader.Spool(sample)
-            if not spool.damage or abs(len(spool.messages) - before) > 1:
-                print(f"FAILED  byte {at} changed: {len(spool.damage)} reports, "
-                      f"{len(spool.messages)} of {before} messages")
-                return 1
-    finally:
-        segment.write_bytes(whole)
-    print(f"ok      a changed byte at {len(positions)} positions")
-    return 0
+    wrong = []
+    for at in [*range(0, 100, 7), 4095, 4096, 8191, *range(8192, len(whole), 397)]:
+        segment.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+        spool = spool_reader.Spool(sample)
+        if not spool.damage or abs(len(spool.messages) - before) > 1:
+            wrong.append(f"byte {at}: {len(spool.damage)} reports, "
+                         f"{len(spool.messages)} of {before} messages")
+    segment.write_bytes(whole)
+    return report(not wrong, started, "a changed byte is told and costs one message", wrong)
+
+
+def find_program():
+    for folder in ("build/asan/tests", "build/tests"):
+        path = ROOT / folder / "spool_spool_sample_test"
+        if path.exists():
+            return path
+    sys.exit("check_reader: no spool_sample_test in build/asan/tests or build/tests")
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) > 2:
         sys.exit(__doc__)
+    program = Path(sys.argv[1]).resolve() if len(sys.argv) == 2 else find_program()
     with tempfile.TemporaryDirectory() as root:
-        subprocess.run([sys.argv[1]], check=True, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, env={**os.environ, "LOCUM_SPOOL_SAMPLE": root})
-        failed = check_samples(Path(root))
-        failed += check_changed_bytes(Path(root, "plain"))
-    return 1 if failed else 0
+        subprocess.run([program], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       env={**os.environ, "LOCUM_SPOOL_SAMPLE": root})
+        samples = sorted(path for path in Path(root).iterdir() if path.is_dir())
+        results = [check_sample(sample) for sample in samples]
+        results.append(check_changed_bytes(Path(root, "plain")))
+    return 0 if all(results) and len(results) > 1 else 1
 
 
 if __name__ == "__main__":
