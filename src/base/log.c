@@ -85,17 +85,25 @@ static void add_text(struct line *l, str s)
 		add_quoted(l, s);
 }
 
+/* The date changes once a second, events come by the thousand: only the milliseconds are written anew. */
 static void add_time(struct line *l)
 {
+	static char text[96];
+	static time_t second = -1;
 	struct timespec ts;
 	struct tm tm;
-	char text[96];
+	char fraction[8];
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	gmtime_r(&ts.tv_sec, &tm);
-	snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", tm.tm_year + 1900,
-		 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ts.tv_nsec / 1000000);
+	if (ts.tv_sec != second) {
+		second = ts.tv_sec;
+		gmtime_r(&second, &tm);
+		snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900,
+			 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	}
 	add_z(l, text);
+	snprintf(fraction, sizeof(fraction), ".%03uZ", (unsigned)(ts.tv_nsec / 1000000) % 1000);
+	add_z(l, fraction);
 }
 
 static void add_value(struct line *l, const struct log_field *f)

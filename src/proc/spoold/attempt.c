@@ -116,7 +116,8 @@ static const struct outcome_row {
 	Locum__Outcome outcome;
 	enum log_level level;
 } outcome_rows[] = {
-	[DELIVERED] = { "delivered", LOCUM__OUTCOME__OUTCOME_DELIVERED, LOG_INFO },
+	/* smtpout has just said so, with the host's details; the message's end follows as message.done. */
+	[DELIVERED] = { "delivered", LOCUM__OUTCOME__OUTCOME_DELIVERED, LOG_DEBUG },
 	[DEFERRED] = { "deferred", LOCUM__OUTCOME__OUTCOME_DEFERRED, LOG_INFO },
 	[REFUSED] = { "held", LOCUM__OUTCOME__OUTCOME_REFUSED, LOG_WARN },
 	[AMBIGUOUS] = { "ambiguous", LOCUM__OUTCOME__OUTCOME_AMBIGUOUS, LOG_WARN },
