@@ -1,8 +1,8 @@
 /*
  * How much of the disk does the spool leave? Each round writes the same bytes in the same batches twice:
  * once with a bare loop (pwrite and fdatasync from one buffer), once through spool_append and spool_sync
- * with the bodies in sealed memory files. Rounds alternate, the order within a round too; the ratio of the
- * medians is what counts, the digits belong to the machine. Then a million small messages are replayed.
+ * with the bodies in sealed memory files. The order alternates from round to round; the median of the
+ * rounds' ratios is what counts, the digits belong to the machine. Then a million small messages are replayed.
  *
  *	spool_bench DIR [ROUNDS]     DIR must be on a real disk; about 2 GB are written and removed
  */
@@ -151,7 +151,7 @@ static double median(double *v, int n)
 
 static void compare(size_t bytes, int batches, int rounds)
 {
-	double spool[ROUNDS_MAX], bare[ROUNDS_MAX];
+	double spool[ROUNDS_MAX], bare[ROUNDS_MAX], ratio[ROUNDS_MAX];
 	double messages = (double)batches * WRITERS;
 	double s, b;
 
@@ -162,12 +162,13 @@ static void compare(size_t bytes, int batches, int rounds)
 		bare[i] = run_bare(bytes, batches);
 		if (!(i & 1))
 			spool[i] = run_spool(bytes, batches);
+		ratio[i] = bare[i] / spool[i];
 	}
 	s = median(spool, rounds);
 	b = median(bare, rounds);
 	printf("%4zu KiB x %d writers: bare %7.0f/s, spool %7.0f/s, %4.0f MiB/s, ratio %.2f\n",
 	       bytes >> 10, WRITERS, messages / b, messages / s,
-	       messages * (double)bytes / s / (1 << 20), b / s);
+	       messages * (double)bytes / s / (1 << 20), median(ratio, rounds));
 }
 
 static void replay_million(void)

@@ -68,7 +68,6 @@ struct segment {
 struct spool_logfile {
 	enum spool_log kind;
 	int dir;
-	bool dir_dirty;       /* a segment was created since the last sync */
 	struct segment *open; /* where records go; NULL until the first one after a start */
 	char *batch;          /* not yet handed to the kernel; begins at open->written */
 	size_t batch_n, batch_cap;

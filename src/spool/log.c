@@ -81,14 +81,13 @@ static int log_turn(struct spool *s, struct spool_logfile *l, uint64_t bytes, en
 		return full && space == SPACE_MARK ? 0 : r;
 	}
 	l->open = fresh;
-	l->dir_dirty = true;
 	if (full)
 		segment_shrink(s, full, full->end);
 	return 0;
 }
 
 /* A segment that has allocated space for the record. A batch lies in one segment: what a header says
- * about the end of the segment before is then true from its first sync on. */
+ * about the end of the segment before is then true. */
 static int log_segment(struct spool *s, struct spool_logfile *l, uint64_t bytes, enum space space)
 {
 	uint64_t headroom =
@@ -198,13 +197,10 @@ int log_sync(struct spool *s, struct spool_logfile *l)
 	r = log_flush(s, l);
 	if (r == 0)
 		r = sys_sync_data(seg->fd);
-	if (r == 0 && l->dir_dirty)
-		r = sys_sync(l->dir);
 	if (r < 0) {
 		s->failed = r;
 		return r;
 	}
-	l->dir_dirty = false;
 	seg->synced = seg->end;
 	return 0;
 }

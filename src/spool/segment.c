@@ -243,6 +243,11 @@ int segment_create(struct spool *s, struct spool_logfile *l, uint64_t bytes,
 	r = segment_allocate(s, seg, FORMAT_RECORDS_AT + bytes);
 	if (r == 0)
 		r = segment_write_header(s, l, seg, now_wall);
+	/* Durable before the first record: records without a header are damage, never a crash. */
+	if (r == 0)
+		r = sys_sync_data(seg->fd);
+	if (r == 0)
+		r = sys_sync(l->dir);
 	if (r == 0)
 		r = segment_insert(s, seg);
 	if (r < 0) {

@@ -26,7 +26,7 @@ struct spool_options {
 	uint64_t reserve_bytes;  /* appends fail with -ENOSPC below this much free space */
 };
 
-/* What replay tells, record by record. Later records win; see spool_replay. */
+/* What replay tells. */
 enum spool_event {
 	SPOOL_MESSAGE, /* payload = envelope */
 	SPOOL_STATE,   /* payload = state snapshot */
@@ -41,8 +41,10 @@ typedef void spool_damage_fn(void *arg, const char *file, uint64_t offset, const
 /* Opens or creates the spool below `dir` and locks it. -EWOULDBLOCK: another process owns it;
  * -EPROTONOSUPPORT: a format version that this program does not know. */
 int spool_open(const char *dir, const struct spool_options *options, struct spool **ret_spool);
-/* Reads every segment; calls `each` in the order of writing for every message, state and done record that
- * is whole. Must be called once, before anything else. */
+/* Reads every segment; calls `each` in the order of writing (over both logs): a message once, however
+ * often it was copied; then its states, of which the last counts; a done for what was told as a message. What
+ * `each` returns, when not 0, ends the replay and is returned. It may call nothing of the spool. Damage does not end it:
+ * `damage` is told, and whatever else is whole is served. Must be called once, before anything else. */
 int spool_replay(struct spool *s, spool_replay_fn *each, spool_damage_fn *damage, void *arg);
 /* Waits for nothing and syncs nothing. */
 void spool_close(struct spool *s);
@@ -56,12 +58,14 @@ const char *spool_error_text(int error);
  * batch is unchanged. */
 int spool_append(struct task *tk, struct spool *s, msg_id id, str envelope, int body_fd,
 		 uint64_t body_bytes);
-/* Puts a state snapshot in the batch (SPOOL_STATE), or ends the message (SPOOL_DONE). -ENOENT. */
+/* Puts a state snapshot in the batch (SPOOL_STATE), or ends the message (SPOOL_DONE). -ENOENT; -ENOSPC: the disk
+ * is full to the last byte (the reserve is for marks too), nothing changed, go on. */
 int spool_mark(struct spool *s, enum spool_event event, msg_id id, str state);
 /* Writes the batch and waits for the disk. 0: everything put in before is durable. Anything else:
  * stop the process. */
 int spool_sync(struct spool *s);
-/* Bytes and records in the batch; 0: nothing to sync. */
+/* Bytes in the batch; 0: nothing to sync, everything is durable (spool_move_held and spool_compact sync
+ * too, and what others had put in the batch with it). */
 size_t spool_batch_bytes(const struct spool *s);
 
 /* Where a message is, for reading. The fd stays the spool's, valid until the next call that is not a
@@ -74,18 +78,21 @@ struct spool_body {
 };
 
 /* The envelope, appended to *to after its checksum was verified, and the body's place. -ENOENT; -EBADMSG:
- * damaged on disk. Works for messages still in the batch only after spool_sync. */
+ * damaged on disk; -EIO: it cannot be read now; -EAGAIN: still in the batch, spool_sync comes first. */
 int spool_read(struct spool *s, msg_id id, struct buf *to, struct spool_body *ret_body);
 /* The newest state snapshot (empty when none was written). */
 int spool_read_state(struct spool *s, msg_id id, struct buf *to);
 bool spool_has(const struct spool *s, msg_id id);
 bool spool_is_held(const struct spool *s, msg_id id);
 
-/* Moves a message between the logs, durably (syncs both). */
+/* Moves a message between the logs, durably (syncs both). 0 when it is there already. -EBADMSG, -ENOSPC: it
+ * stays where it was. */
 int spool_move_held(struct task *tk, struct spool *s, msg_id id, bool to_held);
 
 /* One bounded step of housekeeping: deletes dead segments, copies stragglers forward when a segment is
- * mostly dead. 1: there is more to do, 0: nothing now. Call it when idle and after deliveries. */
+ * mostly dead. 1: there is more to do, 0: nothing now. Call it when idle and after deliveries. -EBADMSG: a record
+ * that is to be copied is damaged; its segment is left alone from now on: say so and go on. -ENOSPC: no room to
+ * copy, try later. -ECANCELED. Anything else: stop the process, as after spool_sync. */
 int spool_compact(struct task *tk, struct spool *s);
 
 struct spool_usage {
