@@ -26,7 +26,7 @@ def told(w):
     check(shown["reverse_path"] == "alice@src.test"
           and [r["address"] for r in shown["recipients"]] == ["r1@example.test", "r2@example.test"]
           and "192.0.2.1" in str(shown), "show", shown)
-    events = c.node.json("trace", ident)[0]["events"]
+    events = c.node.json("trace", ident)["events"]
     check(any(e["event"] == "accepted" for e in events), "trace by id", events)
     check(c.node.json("trace", "r2@example.test"), "trace by address")
     exported = subprocess.run([BUILD / "locum", "--config", c.node.config, "export", ident],
@@ -41,7 +41,7 @@ def told(w):
     fake = Fake(c.primary).up()
     wait_until(lambda: fake.messages, 15, "not delivered")
     queue_empty(c.node)
-    events = c.node.json("trace", ident)[0]["events"]
+    events = c.node.json("trace", ident)["events"]
     check(any(e["event"] == "delivered" for e in events), "the trace does not end with the delivery", events)
     check(c.node.status()["delivered_total"] >= 1, "delivered_total")
 
