@@ -154,8 +154,10 @@ static void domain_enter(struct sched_domain *d, struct sched_destination *to)
 void domain_move(struct sched *s, struct sched_domain *d, str key, nsec now)
 {
 	struct sched_destination *from = d->destination, *to;
-	bool alone = from->domain_count == 1;
+	bool alone;
 
+	must(from);
+	alone = from->domain_count == 1;
 	if (key.n == 0 || str_case_eq(str_of(from->key), str_first(key, KEY_MAX)))
 		return;
 	must(destination_get(s, key, now, &to) == 0);
