@@ -25,6 +25,7 @@ WORLD_TEST(status_tells_the_whole_and_every_destination)
 	assert_string_equal(s->hostname, "mx2.example.net");
 	assert_int_equal(s->messages, 1);
 	assert_int_equal(s->accepted_total, 1);
+	assert_true(s->bytes > 0);
 	assert_int_equal(s->messages_held, 0);
 	assert_true(s->accepting);
 	assert_int_equal(s->n_alerts, 0);

@@ -106,6 +106,7 @@ static int send_status(struct task *tk, struct command *c)
 {
 	_cleanup_(arena_done) struct arena a;
 	const struct spoold *sp = c->client->sp;
+	struct spool_usage usage = sp->usage;
 	struct alerts alerts = { .arena = &a };
 	Locum__Answer answer = LOCUM__ANSWER__INIT;
 	Locum__StatusRow row = LOCUM__STATUS_ROW__INIT;
@@ -117,9 +118,11 @@ static int send_status(struct task *tk, struct command *c)
 	row.started_wall = sp->started_wall;
 	row.messages = sp->messages.count;
 	row.messages_held = held_count(sp);
-	row.bytes = sp->usage.live_bytes;
-	row.spool_bytes = sp->usage.disk_bytes;
-	row.bytes_free = sp->usage.free_bytes;
+	/* Of this moment, to agree with the counts beside it; the last figures when the disk does not say. */
+	spool_usage(sp->spool, &usage);
+	row.bytes = usage.live_bytes;
+	row.spool_bytes = usage.disk_bytes;
+	row.bytes_free = usage.free_bytes;
 	row.bytes_reserve = sp->conf->spool.reserve_bytes;
 	row.accepting = sp->accepting;
 	row.accepted_total = sp->accepted_total;
