@@ -229,21 +229,26 @@ static void make_pem(char **ret_certificate, char **ret_key)
 	EVP_PKEY_free(key);
 }
 
-static void tls_bytes_arrive_whole_and_in_order(void **state)
+static void with_tls(task_fn *fn)
 {
 	_cleanup_(tls_context_freep) SSL_CTX *server = NULL, *client = NULL;
 	_cleanup_(freep) char *certificate = NULL, *key = NULL;
 	struct bulk b = { 0 };
 	char error[128];
 
-	(void)state;
 	make_pem(&certificate, &key);
 	assert_int_equal(
 		tls_server_new(str_of(certificate), str_of(key), &server, error, sizeof(error)), 0);
 	assert_int_equal(tls_client_opportunistic_new(&client), 0);
 	b.server = server;
 	b.client = client;
-	run_task(reads_bulk_back, &b);
+	run_task(fn, &b);
+}
+
+static void tls_bytes_arrive_whole_and_in_order(void **state)
+{
+	(void)state;
+	with_tls(reads_bulk_back);
 }
 
 static void a_key_that_does_not_fit_is_named(void **state)
@@ -304,19 +309,8 @@ static void server_reads_after_tls(struct task *tk, void *arg)
 
 static void plaintext_before_a_handshake_is_thrown_away(void **state)
 {
-	_cleanup_(tls_context_freep) SSL_CTX *server = NULL, *client = NULL;
-	_cleanup_(freep) char *certificate = NULL, *key = NULL;
-	struct bulk b = { 0 };
-	char error[128];
-
 	(void)state;
-	make_pem(&certificate, &key);
-	assert_int_equal(
-		tls_server_new(str_of(certificate), str_of(key), &server, error, sizeof(error)), 0);
-	assert_int_equal(tls_client_opportunistic_new(&client), 0);
-	b.server = server;
-	b.client = client;
-	run_task(server_reads_after_tls, &b);
+	with_tls(server_reads_after_tls);
 }
 
 static void waits_in_vain(struct task *tk, void *arg)
