@@ -346,12 +346,33 @@ static bool started_by_locumd(void)
 	return fstat(WORKER_CONTROL_FD, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
-int worker_run(const struct worker_hooks *hooks, void *arg)
+int worker_live(const struct worker_hooks *hooks, void *arg, int control)
 {
-	static struct life l;
-	struct worker *w = &l.w;
+	struct life *l = calloc(1, sizeof(*l)); /* as long as the process */
+	struct worker *w = &l->w;
 	int r;
 
+	must(l);
+	w->self = hooks->self;
+	w->hooks = hooks;
+	w->arg = arg;
+	list_init(&l->peers);
+	open_log(l);
+	r = loop_new(&w->loop);
+	if (r == 0)
+		r = channel_new(w->loop, control, hooks->self, LOCUM__PROCESS__LOCUMD, 0,
+				on_control, on_control_closed, w, &w->control);
+	if (r == 0)
+		r = loop_run(w->loop);
+	if (r < 0) {
+		log_error("loop.failed", K_ERR(r));
+		return EXIT_FAILURE;
+	}
+	return l->status;
+}
+
+int worker_run(const struct worker_hooks *hooks, void *arg)
+{
 	if (!started_by_locumd()) {
 		fprintf(stderr, "%s is started by locumd\n",
 			sandbox_name(kinds[kind_of(hooks->self)].profile));
@@ -360,20 +381,5 @@ int worker_run(const struct worker_hooks *hooks, void *arg)
 	ignore_signals();
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	fcntl(WORKER_CONTROL_FD, F_SETFD, FD_CLOEXEC);
-	w->self = hooks->self;
-	w->hooks = hooks;
-	w->arg = arg;
-	list_init(&l.peers);
-	open_log(&l);
-	r = loop_new(&w->loop);
-	if (r == 0)
-		r = channel_new(w->loop, WORKER_CONTROL_FD, hooks->self, LOCUM__PROCESS__LOCUMD, 0,
-				on_control, on_control_closed, w, &w->control);
-	if (r == 0)
-		r = loop_run(w->loop);
-	if (r < 0) {
-		log_error("loop.failed", K_ERR(r));
-		return EXIT_FAILURE;
-	}
-	return l.status;
+	return worker_live(hooks, arg, WORKER_CONTROL_FD);
 }

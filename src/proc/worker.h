@@ -50,6 +50,9 @@ struct worker_hooks {
 
 /* The whole life of the process; returns its exit status. */
 int worker_run(const struct worker_hooks *hooks, void *arg);
+/* The same but for what only a real process needs (signals, who is its parent): under the simulated
+ * kernel, several live side by side. */
+int worker_live(const struct worker_hooks *hooks, void *arg, int control);
 
 /* What LOCUM_LOG asks for: debug, info, warning or error; info when it asks for nothing. */
 enum log_level worker_log_level(void);

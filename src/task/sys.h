@@ -39,6 +39,8 @@ int sys_poller_wait(int poller, struct sys_event *ret_events, int max, nsec time
 
 /* --- descriptors and network --- */
 int sys_close(int fd);
+/* A second descriptor for the same thing. */
+int sys_dup(int fd);
 int sys_set_nonblocking(int fd);
 /* A connection from a listening socket; *length is in and out. */
 int sys_accept(int fd, struct sockaddr *ret_address, socklen_t *length);

@@ -130,6 +130,11 @@ int sys_close(int fd)
 	return close(fd) < 0 && errno != EINTR ? -errno : 0;
 }
 
+int sys_dup(int fd)
+{
+	return RESULT(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
 int sys_set_nonblocking(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);

@@ -44,6 +44,8 @@ struct server {
 	uint64_t limit_unlogged; /* connections turned away since */
 };
 
+extern const struct worker_hooks smtpin_hooks; /* process.c; arg: a zeroed struct server */
+
 void server_init(struct server *srv, struct worker *w);
 
 /* Settings from w->conf. 0 or a negative errno, logged. */

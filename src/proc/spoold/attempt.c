@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "task/sys.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 
 #define DELIVERY_DEADLINE (30 * NSEC_MINUTE)
@@ -88,7 +87,7 @@ static int ask(struct task *tk, const struct attempt *a, const struct loaded *l,
 	if (!ch)
 		return -EAGAIN;
 	/* The spool's descriptor may be closed while the socket makes us wait. */
-	fd = fcntl(l->body.fd, F_DUPFD_CLOEXEC, 0);
+	fd = sys_dup(l->body.fd);
 	if (fd < 0)
 		return -EAGAIN;
 	deliver.envelope = (ProtobufCBinaryData){ l->bytes.n, (uint8_t *)l->bytes.p };

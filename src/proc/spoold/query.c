@@ -3,7 +3,6 @@
 
 #include "base/cleanup.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 
 #define ROWS_BYTES_MAX ((size_t)16 << 20)
@@ -131,9 +130,9 @@ int command_export(struct task *tk, struct command *c)
 	r = message_load(c->client->sp, m, &l);
 	if (r < 0)
 		return command_fail(c, "the message cannot be read: %s", strerror(-r));
-	fd = fcntl(l.body.fd, F_DUPFD_CLOEXEC, 0); /* the spool may close its own while we wait */
+	fd = sys_dup(l.body.fd); /* the spool may close its own while we wait */
 	if (fd < 0)
-		return command_fail(c, "%s", strerror(errno));
+		return command_fail(c, "%s", strerror(-fd));
 	answer.envelope = (ProtobufCBinaryData){ l.bytes.n, (uint8_t *)l.bytes.p };
 	answer.body_offset = l.body.offset;
 	answer.body_bytes = l.body.bytes;

@@ -33,12 +33,13 @@ static int open_spool(struct spoold *sp, const char *dir)
 {
 	struct spool_options options = {
 		.segment_bytes = sp->conf->spool.segment_bytes,
-		.big_body_bytes = BIG_BODY_BYTES,
 		.reserve_bytes = sp->conf->spool.reserve_bytes,
 	};
 
 	if (options.segment_bytes == 0)
 		options.segment_bytes = SEGMENT_BYTES;
+	/* Several fit into a segment, however small it is configured. */
+	options.big_body_bytes = MIN(BIG_BODY_BYTES, options.segment_bytes / 4);
 	return spool_open(dir, &options, &sp->spool);
 }
 
@@ -139,6 +140,7 @@ int spoold_new(struct loop *loop, struct conf *conf, const char *dir, struct spo
 	if (!sp)
 		return -ENOMEM;
 	init(sp, loop, conf);
+	str_copy(str_of(dir), sp->dir, sizeof(sp->dir));
 	r = scheduler_new(sp);
 	if (r == 0)
 		r = configure(sp);

@@ -48,8 +48,11 @@ struct unsaved {
 #define SMTPOUTS_MAX 8
 #define HELD_QUEUE_MAX 4096
 
+#define SPOOLD_DIR_SIZE 256
+
 struct spoold {
 	struct loop *loop;
+	char dir[SPOOLD_DIR_SIZE];
 	struct conf *conf;
 	struct channel *control; /* to locumd; NULL in tests */
 	struct spool *spool;
@@ -102,6 +105,10 @@ struct spoold {
 	uint64_t damage_count;                    /* records that replay could not read */
 	uint64_t corrupt_count; /* messages held because what was read did not match its checksum */
 };
+
+/* --- process.c: what locumd starts; its arg is NULL --- */
+struct worker_hooks;
+extern const struct worker_hooks spoold_hooks;
 
 /* --- spoold.c: life --- */
 /* Opens and replays the spool below dir. conf is the caller's; a reference is taken. */

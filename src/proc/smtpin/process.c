@@ -1,0 +1,99 @@
+/*
+ * smtpin: the server that clients talk to. Accepts, holds the dialogue, keeps the body in a sealed memfd and
+ * says 250 when spoold has it on stable storage. Connects to nobody, opens no file.
+ */
+#include "base/log.h"
+#include "proc/smtpin/server.h"
+
+/* What RLIMIT_FSIZE must let pass: the largest message_size that a reload could bring. */
+#define BODY_BYTES_MAX (((uint64_t)1 << 30) + ((uint64_t)1 << 20))
+/* Besides a socket and a memfd for each session. */
+#define DESCRIPTORS_OTHER 512
+
+static int acquire(struct task *tk, struct worker *w, struct sandbox_request *request)
+{
+	struct server *srv = w->arg;
+
+	(void)tk;
+	server_init(srv, w);
+	request->descriptors_max = 2 * (uint64_t)w->conf->limits.sessions + DESCRIPTORS_OTHER;
+	request->file_bytes_max = BODY_BYTES_MAX;
+	return server_configure(srv, w->conf);
+}
+
+static int serve(struct task *tk, struct worker *w)
+{
+	(void)tk;
+	server_start_counters(w->arg);
+	return 0;
+}
+
+static void reconfigured(struct task *tk, struct worker *w)
+{
+	(void)tk;
+	/* On failure, which is logged, everybody keeps the old settings. */
+	server_configure(w->arg, w->conf);
+}
+
+static struct channel **peer_place(struct server *srv, Locum__Process peer)
+{
+	if (peer == LOCUM__PROCESS__SPOOLD)
+		return &srv->spoold;
+	return peer == LOCUM__PROCESS__NETD ? &srv->netd : NULL;
+}
+
+static void peer(struct task *tk, struct worker *w, struct channel *ch)
+{
+	struct channel **place = peer_place(w->arg, channel_peer(ch));
+	struct server *srv = w->arg;
+
+	(void)tk;
+	if (!place)
+		return;
+	*place = ch;
+	/* Until a new spoold says otherwise; its answer to the first message would. */
+	if (channel_peer(ch) == LOCUM__PROCESS__SPOOLD)
+		srv->spool_accepting = true;
+}
+
+static void peer_gone(struct worker *w, struct channel *ch)
+{
+	struct channel **place = peer_place(w->arg, channel_peer(ch));
+
+	if (place && *place == ch)
+		*place = NULL;
+}
+
+static void message(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)
+{
+	struct worker *w = arg;
+	struct server *srv = w->arg;
+
+	(void)tk;
+	(void)ch;
+	if (m->packet->body_case == LOCUM__PACKET__BODY_SPOOL_STATE)
+		srv->spool_accepting = m->packet->spool_state->accepting;
+}
+
+static void listener(struct task *tk, struct worker *w, str name, int fd, bool last)
+{
+	(void)tk;
+	server_add_listener(w->arg, name, fd, last);
+}
+
+static void finish(struct task *tk, struct worker *w)
+{
+	server_shutdown(tk, w->arg);
+}
+
+const struct worker_hooks smtpin_hooks = {
+	.self = LOCUM__PROCESS__SMTPIN,
+	.acquire = acquire,
+	.serve = serve,
+	.reconfigured = reconfigured,
+	.peer = peer,
+	.peer_gone = peer_gone,
+	.message = message,
+	.listener = listener,
+	.shutdown = finish,
+};
