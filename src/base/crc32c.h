@@ -7,3 +7,5 @@
 #include "base/str.h"
 
 uint32_t crc32c(uint32_t crc, str data);
+/* The same from a table, some thirty times slower: where there is no instruction, and to test against. */
+uint32_t crc32c_portable(uint32_t crc, str data);
