@@ -137,6 +137,7 @@ static const struct call calls[] = {
 	ANY(FILES, pwritev),
 	ANY(FILES, fallocate),
 	ANY(FILES, fdatasync),
+	ANY(FILES, sync_file_range),
 	ANY(FILES, fsync),
 	ANY(FILES, flock),
 	ANY(FILES, copy_file_range),

@@ -13,7 +13,7 @@
 #define SEGMENT_BYTES_MIN ((uint64_t)16 << 10)
 #define ALLOCATE_STEP ((uint64_t)8 << 20)   /* a segment grows on disk by this much at once */
 #define MARK_HEADROOM ((uint64_t)256 << 10) /* messages leave this much allocated space to marks */
-#define BATCH_FLUSH_BYTES ((size_t)4 << 20) /* past this the batch goes to the kernel, unsynced */
+#define BATCH_PIECE_BYTES ((size_t)1 << 20) /* a larger batch is written in such pieces */
 #define OPEN_SEGMENTS_MAX 64
 #define COPY_STEP_BYTES ((uint64_t)1 << 20)
 

@@ -5,6 +5,7 @@
 
 #define SPACE_CHECK_EVERY (100 * NSEC_MS)
 #define SPACE_CHECK_BYTES ((uint64_t)1 << 20)
+#define PAGE_BYTES ((uint64_t)4096)
 
 /* --- space --- */
 
@@ -121,6 +122,27 @@ int log_flush(struct spool *s, struct spool_logfile *l)
 	return 0;
 }
 
+static uint64_t page_of(uint64_t at)
+{
+	return at / PAGE_BYTES * PAGE_BYTES;
+}
+
+/* The disk writes this piece of a large batch while the next one is put together. The page that is not
+ * full yet stays behind: it would be written twice. */
+static int log_flush_piece(struct spool *s, struct spool_logfile *l)
+{
+	uint64_t from = page_of(l->open->written), to;
+	int r = log_flush(s, l);
+
+	if (r < 0)
+		return r;
+	to = page_of(l->open->written);
+	r = sys_write_out(l->open->fd, from, to - from);
+	if (r < 0)
+		s->failed = r;
+	return r;
+}
+
 static int batch_reserve(struct spool_logfile *l, uint64_t bytes)
 {
 	size_t wanted = MAX(l->batch_cap, (size_t)64 << 10);
@@ -153,8 +175,8 @@ int log_room(struct spool *s, struct spool_logfile *l, uint64_t bytes, enum spac
 	r = log_segment(s, l, bytes, space);
 	if (r < 0)
 		return r;
-	if (l->batch_n > 0 && l->batch_n + bytes > BATCH_FLUSH_BYTES) {
-		r = log_flush(s, l);
+	if (l->batch_n > 0 && l->batch_n + bytes > BATCH_PIECE_BYTES) {
+		r = log_flush_piece(s, l);
 		if (r < 0)
 			return r;
 	}

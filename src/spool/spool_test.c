@@ -610,6 +610,23 @@ static void a_failed_sync_is_final(void **state)
 	spool_close(s);
 }
 
+/* What could not be begun is not hoped for at the sync. */
+static void a_large_batch_whose_writing_cannot_begin_is_final(void **state)
+{
+	static const struct spool_options o = { .segment_bytes = 64 << 20,
+						.big_body_bytes = 1 << 20 };
+	struct spool *s = spool_start(dir, &o, &tale);
+
+	(void)state;
+	put_synced(s, 1, 100);
+	assert_int_equal(put(s, 2, 900000), 0);
+	replace_fd(s->log[SPOOL_QUEUE].open->fd, "/dev/null");
+	s->log[SPOOL_QUEUE].open->allocated = 8 << 20; /* it need not grow */
+	assert_int_equal(put(s, 3, 900000), -ESPIPE);
+	assert_int_equal(spool_sync(s), -ESPIPE);
+	spool_close(s);
+}
+
 static void a_disk_that_cannot_read_is_eio(void **state)
 {
 	struct spool *s = spool_start(dir, &small, &tale);
@@ -699,6 +716,7 @@ int main(void)
 		CASE(a_lost_lock_file_is_written_again),
 		CASE(damage_under_a_reader_is_ebadmsg),
 		CASE(a_failed_sync_is_final),
+		CASE(a_large_batch_whose_writing_cannot_begin_is_final),
 		CASE(a_disk_that_cannot_read_is_eio),
 		CASE(an_unreadable_segment_is_reported_and_the_others_are_served),
 		CASE(usage_counts_live_and_disk_bytes),

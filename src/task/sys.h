@@ -75,6 +75,9 @@ int sys_write_at(int fd, str bytes, uint64_t offset);
 int sys_writev_at(int fd, struct iovec *iov, int count, uint64_t offset); /* iov is consumed */
 int sys_write(int fd, str bytes);                                         /* at the file position */
 int sys_sync_data(int fd);
+/* Begins to write that range to the device and waits for nothing. It is not durable before
+ * sys_sync_data(), which is then shorter. An error is as final as one of sys_sync_data(). */
+int sys_write_out(int fd, uint64_t offset, uint64_t bytes);
 int sys_sync(int fd); /* for directories too */
 int sys_allocate(int fd, uint64_t offset, uint64_t bytes);
 int sys_truncate(int fd, uint64_t bytes);

@@ -349,6 +349,13 @@ int sys_sync_data(int fd)
 	return fdatasync(fd) < 0 ? -errno : 0;
 }
 
+int sys_write_out(int fd, uint64_t offset, uint64_t bytes)
+{
+	/* Not RESULT, as above. */
+	return sync_file_range(fd, (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE) < 0 ? -errno
+											   : 0;
+}
+
 int sys_sync(int fd)
 {
 	return fsync(fd) < 0 ? -errno : 0;

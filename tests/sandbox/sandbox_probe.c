@@ -118,8 +118,8 @@ static int keep_spool(void)
 	if (fd < 0)
 		return -errno;
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fallocate(fd, 0, 0, 4096) < 0 ||
-	    pwrite(fd, "mail", 4, 0) != 4 || fdatasync(fd) < 0 || ftruncate(fd, 4) < 0 ||
-	    pread(fd, text, sizeof(text), 0) != 4)
+	    pwrite(fd, "mail", 4, 0) != 4 || sync_file_range(fd, 0, 4, SYNC_FILE_RANGE_WRITE) < 0 ||
+	    fdatasync(fd) < 0 || ftruncate(fd, 4) < 0 || pread(fd, text, sizeof(text), 0) != 4)
 		return -errno;
 	if (renameat(given.dir_spool, "segment.tmp", given.dir_spool, "segment") < 0 ||
 	    fsync(given.dir_spool) < 0 || mkdirat(given.dir_spool, "queue", 0700) < 0 ||
