@@ -62,8 +62,14 @@ ssize_t sys_recv_fds(int fd, void *ret_bytes, size_t n, int ret_fds[static SYS_F
 int sys_memfd(const char *name);
 /* No more writing, growing or shrinking, by anybody. */
 int sys_memfd_seal(int fd);
-/* 0 when the file is sealed like that: what a receiver checks before it trusts the size. */
+/* No growing or shrinking, by anybody; writing stays allowed: memory that processes share. */
+int sys_memfd_seal_size(int fd);
+/* 0 when the file is sealed against all of it (sys_memfd_seal): what a receiver checks before it trusts the size. */
 int sys_memfd_sealed(int fd);
+
+/* The whole file as memory, readable and writable, seen by everybody who maps it. */
+int sys_map_shared(int fd, uint64_t bytes, void **ret_memory);
+void sys_unmap(void *memory, uint64_t bytes);
 
 /* --- disk; directories are held as descriptors --- */
 int sys_open_dir(const char *path);

@@ -256,6 +256,11 @@ int sys_memfd_seal(int fd)
 	return RESULT(fcntl(fd, F_ADD_SEALS, SEALS));
 }
 
+int sys_memfd_seal_size(int fd)
+{
+	return RESULT(fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW));
+}
+
 int sys_memfd_sealed(int fd)
 {
 	int seals = fcntl(fd, F_GET_SEALS);
@@ -263,6 +268,21 @@ int sys_memfd_sealed(int fd)
 	if (seals < 0)
 		return -errno;
 	return (seals & SEALS) == SEALS ? 0 : -EPERM;
+}
+
+int sys_map_shared(int fd, uint64_t bytes, void **ret_memory)
+{
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (memory == MAP_FAILED)
+		return -errno;
+	*ret_memory = memory;
+	return 0;
+}
+
+void sys_unmap(void *memory, uint64_t bytes)
+{
+	munmap(memory, bytes);
 }
 
 /* --- disk --- */

@@ -48,6 +48,20 @@ void children_plan(struct supervisor *sup)
 	     MIN(smtpin, (unsigned)(CHILDREN_MAX - sup->child_count)));
 }
 
+int clients_make(struct supervisor *sup)
+{
+	unsigned processes = 0;
+	int r;
+
+	for (size_t i = 0; i < sup->child_count; i++)
+		processes += sup->child[i].process == LOCUM__PROCESS__SMTPIN;
+	sup->sessions_max = sup->conf->limits.sessions;
+	r = client_table_make(processes, sup->sessions_max, &sup->clients_file);
+	if (r < 0)
+		return r;
+	return client_table_open(sup->clients_file, 0, &sup->clients);
+}
+
 struct child *child_find(struct supervisor *sup, Locum__Process process)
 {
 	for (size_t i = 0; i < sup->child_count; i++)
@@ -147,6 +161,8 @@ static void on_ready(struct task *tk, struct child *c, const Locum__Ready *ready
 	else
 		log_info("child.ready", K_Z("process", c->title), K_INT("pid", c->pid));
 	peers_connect(tk, c);
+	if (c->process == LOCUM__PROCESS__SMTPIN)
+		clients_send(tk, c);
 	if (c->sup->serving && c->process == LOCUM__PROCESS__SMTPIN)
 		listeners_send(tk, c);
 	serving_check(tk, c->sup);
@@ -236,6 +252,8 @@ static int live(struct task *tk, struct child *c)
 		kill(c->pid, SIGKILL);
 	while (!c->exited)
 		signal_wait(tk, &sup->changed, NEVER);
+	if (c->process == LOCUM__PROCESS__SMTPIN)
+		client_table_forget(sup->clients, c->index);
 	if (!sup->stopping || c->wait_status != 0)
 		log_death(c, pid);
 	channel_free(TAKE(c->control));

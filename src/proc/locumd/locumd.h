@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "conf/conf.h"
 #include "ipc/ipc.h"
+#include "proc/client_table.h"
 #include "task/task.h"
 
 #define LISTENERS_MAX 64
@@ -55,6 +56,9 @@ struct supervisor {
 	int snapshot, snapshot_with_keys; /* sealed memfds */
 	struct child child[CHILDREN_MAX];
 	size_t child_count;
+	struct client_table *clients; /* what all smtpin share */
+	int clients_file;
+	uint32_t sessions_max; /* what it was made for */
 	struct listeners listeners;
 	struct io control; /* the socket that `locum` connects to */
 	char control_path[108];
@@ -86,12 +90,16 @@ int listeners_text(const struct listeners *l, struct buf *to);
 /* --- snapshot.c --- */
 int snapshots_make(const struct conf *conf, int *ret_plain, int *ret_with_keys);
 int start_send(struct task *tk, struct child *c, bool again);
+/* To smtpin, before its first listeners. */
+int clients_send(struct task *tk, struct child *c);
 int listeners_send(struct task *tk, struct child *c);
 /* Connects c with every ready process it has to do with. */
 void peers_connect(struct task *tk, struct child *c);
 
 /* --- child.c --- */
 void children_plan(struct supervisor *sup);
+/* The table of sessions that all smtpin share; after the plan. */
+int clients_make(struct supervisor *sup);
 int children_start(struct supervisor *sup);
 /* After SIGCHLD. */
 void children_reap(struct supervisor *sup);

@@ -137,7 +137,9 @@ static int fail(const struct buf *error, int r, int status)
 
 int main(int argc, char **argv)
 {
-	static struct supervisor sup = { .snapshot = -1, .snapshot_with_keys = -1 };
+	static struct supervisor sup = { .snapshot = -1,
+					 .snapshot_with_keys = -1,
+					 .clients_file = -1 };
 	_cleanup_(buf_done) struct buf error = { 0 };
 	int r, status;
 

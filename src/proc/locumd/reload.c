@@ -22,9 +22,10 @@ static void read_on_main_stack(void *arg)
 }
 
 /* What only a restart can change keeps its old value, and is named. */
-static int keep_fixed(const struct conf *old, struct conf *fresh, struct buf *ret_text)
+static int keep_fixed(const struct supervisor *sup, struct conf *fresh, struct buf *ret_text)
 {
-	const char *fixed[3];
+	const struct conf *old = sup->conf;
+	const char *fixed[4];
 	size_t count = 0;
 
 	if (!str_eq(old->state_dir, fresh->state_dir)) {
@@ -38,6 +39,13 @@ static int keep_fixed(const struct conf *old, struct conf *fresh, struct buf *re
 	if (old->smtpin_processes != fresh->smtpin_processes) {
 		fresh->smtpin_processes = old->smtpin_processes;
 		fixed[count++] = "processes";
+	}
+	/* The table of clients and the limits of descriptors were made for so many. */
+	if (fresh->limits.sessions > sup->sessions_max) {
+		fresh->limits.sessions = sup->sessions_max;
+		fresh->limits.sessions_per_client =
+			MIN(fresh->limits.sessions_per_client, sup->sessions_max);
+		fixed[count++] = "limits.sessions (more than at the start)";
 	}
 	if ((old->state_dir.n && !fresh->state_dir.p) || (old->user.n && !fresh->user.p))
 		return -ENOMEM;
@@ -70,7 +78,7 @@ static int apply(struct supervisor *sup, struct conf *fresh, struct buf *ret_tex
 	static struct listeners listeners; /* too large for a task's stack */
 	int r;
 
-	r = keep_fixed(sup->conf, fresh, ret_text);
+	r = keep_fixed(sup, fresh, ret_text);
 	if (r < 0)
 		return r;
 	r = snapshots_make(fresh, &plain, &with_keys);

@@ -66,7 +66,15 @@ int start_send(struct task *tk, struct child *c, bool again)
 			task_in(tk, SEND_TIME));
 }
 
-/* --- listeners --- */
+/* --- what smtpin needs beyond it --- */
+
+int clients_send(struct task *tk, struct child *c)
+{
+	Locum__ClientTable table = LOCUM__CLIENT_TABLE__INIT;
+	IPC_PACKET(packet, CLIENT_TABLE, client_table, &table);
+
+	return ipc_send(tk, c->control, &packet, c->sup->clients_file, task_in(tk, SEND_TIME));
+}
 
 int listeners_send(struct task *tk, struct child *c)
 {

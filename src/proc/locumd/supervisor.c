@@ -192,6 +192,9 @@ int supervisor_run(struct supervisor *sup)
 	if (r < 0)
 		return r;
 	children_plan(sup);
+	r = clients_make(sup);
+	if (r < 0)
+		return r;
 	r = children_start(sup);
 	if (r < 0)
 		return r;

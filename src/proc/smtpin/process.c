@@ -64,6 +64,14 @@ static void peer_gone(struct worker *w, struct channel *ch)
 		*place = NULL;
 }
 
+static void on_client_table(struct server *srv, struct ipc_message *m)
+{
+	_cleanup_(closep) int fd = ipc_take_fd(m, 0);
+
+	/* Without it no client could be let in: locumd's fault, and ours to say by dying. */
+	must(fd >= 0 && server_share_clients(srv, fd) == 0);
+}
+
 static void message(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)
 {
 	struct worker *w = arg;
@@ -73,6 +81,8 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 	(void)ch;
 	if (m->packet->body_case == LOCUM__PACKET__BODY_SPOOL_STATE)
 		srv->spool_accepting = m->packet->spool_state->accepting;
+	else if (m->packet->body_case == LOCUM__PACKET__BODY_CLIENT_TABLE)
+		on_client_table(srv, m);
 }
 
 static void listener(struct task *tk, struct worker *w, str name, int fd, bool last)

@@ -24,11 +24,7 @@ struct listener {
 
 void server_init(struct server *srv, struct worker *w)
 {
-	uint64_t seed[2];
-
 	*srv = (struct server){ .loop = w->loop, .index = w->index, .spool_accepting = true };
-	sys_random(seed, sizeof(seed));
-	client_table_init(&srv->clients, seed);
 	group_init(&srv->accepting, w->loop);
 	group_init(&srv->sessions, w->loop);
 	group_init(&srv->background, w->loop);
@@ -51,6 +47,17 @@ int server_configure(struct server *srv, struct conf *conf)
 	srv->settings = fresh;
 	srv->budget.max = MAX(BUDGET_BYTES, BUDGET_MESSAGES * conf->limits.message_bytes);
 	return 0;
+}
+
+int server_share_clients(struct server *srv, int fd)
+{
+	int r;
+
+	must(!srv->clients);
+	r = client_table_open(fd, srv->index, &srv->clients);
+	if (r < 0)
+		log_error("clients.failed", K_ERR(r));
+	return r;
 }
 
 void server_random(struct server *srv, uint8_t random[static 10])
@@ -107,20 +114,19 @@ static void log_limit(struct server *srv, const struct addr *client, enum answer
 		return;
 	log_warn("session.refused", K_Z("client", addr_ip_text(client, text)),
 		 K("reply", answer_line(a)), K_INT("times", srv->limit_unlogged),
-		 K_INT("sessions", srv->session_count));
+		 K_INT("sessions", client_table_sessions(srv->clients)));
 	srv->limit_logged_at = now;
 	srv->limit_unlogged = 0;
 }
 
 /* ANSWER_NONE: welcome; the client's session is then counted. */
-static enum answer admit(struct server *srv, const struct addr *client)
+static enum answer admit(struct server *srv, const struct addr *client, client_place *ret_place)
 {
 	const struct conf *c = srv->settings->conf;
 	int r;
 
-	if (srv->session_count >= c->limits.sessions)
-		return ANSWER_SESSIONS_FULL;
-	r = client_table_enter(&srv->clients, client, c->limits.sessions_per_client);
+	r = client_table_enter(srv->clients, client, c->limits.sessions,
+			       c->limits.sessions_per_client, ret_place);
 	if (r == -EUSERS)
 		return ANSWER_CLIENT_FULL;
 	return r < 0 ? ANSWER_SESSIONS_FULL : ANSWER_NONE;
@@ -129,6 +135,7 @@ static enum answer admit(struct server *srv, const struct addr *client)
 static void welcome(struct server *srv, const struct listener *l, int fd, const struct sockaddr *sa)
 {
 	int index = settings_listen_index(srv->settings, str_of(l->name));
+	client_place place;
 	struct addr client;
 	enum answer a;
 
@@ -136,9 +143,9 @@ static void welcome(struct server *srv, const struct listener *l, int fd, const 
 		sys_close(fd);
 		return;
 	}
-	a = admit(srv, &client);
+	a = admit(srv, &client, &place);
 	if (a == ANSWER_NONE) {
-		session_start(srv, (size_t)index, fd, &client);
+		session_start(srv, (size_t)index, fd, &client, place);
 		return;
 	}
 	log_limit(srv, &client, a);
@@ -198,7 +205,7 @@ void server_add_listener(struct server *srv, str name, int fd, bool last)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 
-	if (!l || srv->closing) {
+	if (!l || srv->closing || !srv->clients) {
 		sys_close(fd);
 		free(l);
 		return;

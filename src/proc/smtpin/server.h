@@ -7,8 +7,8 @@
 
 #include "base/cleanup.h"
 #include "proc/smtpin/body.h"
-#include "proc/smtpin/client_table.h"
 #include "ipc/ipc.h"
+#include "proc/client_table.h"
 #include "proc/worker.h"
 #include "proc/smtpin/settings.h"
 
@@ -26,7 +26,7 @@ struct server {
 	struct group accepting, sessions, background;
 	struct list session_list; /* of struct session */
 	uint32_t session_count;
-	struct client_table clients;
+	struct client_table *clients; /* what all smtpin share; there before the first listener */
 	struct body_budget budget;
 	unsigned lookups; /* reverse names being asked */
 
@@ -50,6 +50,8 @@ void server_init(struct server *srv, struct worker *w);
 
 /* Settings from w->conf. 0 or a negative errno, logged. */
 int server_configure(struct server *srv, struct conf *conf);
+/* The table that locumd made, in fd, which stays the caller's. Once, before the first listener. */
+int server_share_clients(struct server *srv, int fd);
 /* The random part of an id. */
 void server_random(struct server *srv, uint8_t random[static 10]);
 void server_start_counters(struct server *srv);

@@ -461,7 +461,7 @@ static void session_end(struct session *s)
 
 	list_remove(&s->link);
 	srv->session_count--;
-	client_table_leave(&srv->clients, &s->client);
+	client_table_leave(srv->clients, s->place);
 	stream_done(&s->stream);
 	end_transaction(s);
 	reverse_unref(s->reverse);
@@ -485,7 +485,8 @@ static void session_main(struct task *tk, void *arg)
 	session_end(s);
 }
 
-void session_start(struct server *srv, size_t listen_index, int fd, const struct addr *client)
+void session_start(struct server *srv, size_t listen_index, int fd, const struct addr *client,
+		   client_place place)
 {
 	struct session *s = calloc(1, sizeof(*s));
 	int r = -ENOMEM;
@@ -498,11 +499,12 @@ void session_start(struct server *srv, size_t listen_index, int fd, const struct
 	}
 	if (r < 0) {
 		sys_close(fd);
-		client_table_leave(&srv->clients, client);
+		client_table_leave(srv->clients, place);
 		return;
 	}
 	s->srv = srv;
 	s->client = *client;
+	s->place = place;
 	s->listen_index = listen_index;
 	s->settings = settings_ref(srv->settings);
 	list_append(&srv->session_list, &s->link);

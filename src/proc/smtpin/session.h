@@ -25,6 +25,7 @@ struct session {
 	size_t listen_index; /* in settings->conf */
 	struct stream stream;
 	struct addr client;
+	client_place place;              /* in the table of clients */
 	struct reverse *reverse;         /* may be NULL */
 	struct transaction *transaction; /* between MAIL and the end of data; else NULL */
 	enum hello hello;
@@ -37,8 +38,9 @@ struct session {
 };
 
 /* Starts a session on a connected socket, which is taken over whatever happens. The caller has entered the
- * client in the table; the session's end (or failure) leaves it. */
-void session_start(struct server *srv, size_t listen_index, int fd, const struct addr *client);
+ * client in the table, at `place`; the session's end (or failure) leaves it. */
+void session_start(struct server *srv, size_t listen_index, int fd, const struct addr *client,
+		   client_place place);
 
 /* More input than what is pending: sends the replies that wait, then reads. As stream_fill; gives other
  * sessions a turn now and then. */

@@ -132,13 +132,14 @@ static void run_client(struct task *tk, int fd)
 static void client_main(struct task *tk, void *arg)
 {
 	struct addr client = { .family = AF_INET, .ip = { 192, 0, 2, 1 }, .port = 4321 };
+	client_place place;
 	int pair[2];
 
 	(void)arg;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	assert_int_equal(sys_set_nonblocking(pair[0]), 0);
-	assert_int_equal(client_table_enter(&world.srv.clients, &client, 10), 0);
-	session_start(&world.srv, 0, pair[0], &client);
+	assert_int_equal(client_table_enter(world.srv.clients, &client, 10, 10, &place), 0);
+	session_start(&world.srv, 0, pair[0], &client, place);
 	run_client(tk, pair[1]);
 	group_wait(tk, &world.srv.sessions, task_in(tk, NSEC_S));
 	channel_free(world.srv.spoold);
@@ -149,6 +150,7 @@ static void client_main(struct task *tk, void *arg)
 static void converse_with(const char *input, size_t chunk)
 {
 	_cleanup_(conf_unrefp) struct conf *conf = NULL;
+	_cleanup_(closep) int clients = -1;
 	struct worker w = { 0 };
 	struct buf error;
 
@@ -163,6 +165,8 @@ static void converse_with(const char *input, size_t chunk)
 	assert_int_equal(loop_new(&world.loop), 0);
 	w.loop = world.loop;
 	server_init(&world.srv, &w);
+	assert_int_equal(client_table_make(1, 10, &clients), 0);
+	assert_int_equal(server_share_clients(&world.srv, clients), 0);
 	assert_int_equal(conf_read_text("test", STR(CONF), &conf, &error), 0);
 	assert_int_equal(server_configure(&world.srv, conf), 0);
 	world.srv.spool_accepting = !world.spool_full;
@@ -174,7 +178,8 @@ static void converse_with(const char *input, size_t chunk)
 	assert_int_equal(loop_run(world.loop), 0);
 	assert_int_equal(world.srv.session_count, 0);
 	assert_int_equal(world.srv.budget.used, 0);
-	client_table_done(&world.srv.clients);
+	assert_int_equal(client_table_sessions(world.srv.clients), 0);
+	client_table_close(world.srv.clients);
 	settings_unref(world.srv.settings);
 	loop_free(world.loop);
 }
