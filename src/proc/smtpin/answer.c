@@ -52,6 +52,8 @@ static const str text_table[ANSWER_COUNT] = {
 	ROW(EARLY_TALKER, "554 5.5.1 You spoke before the greeting"),
 	ROW(TOO_MANY_ERRORS, "421 4.7.0 Too many errors, goodbye"),
 	ROW(LINE_ENDLESS, "421 4.7.0 This line does not end, goodbye"),
+	ROW(IDLE_TALK, "421 4.7.0 Too many commands without mail, goodbye"),
+	ROW(NO_MAIL, "421 4.4.2 No mail for too long, goodbye"),
 	ROW(TIMED_OUT, "421 4.4.2 Too slow, goodbye"),
 	ROW(DATA_TIMED_OUT, "421 4.4.2 The data came too slowly, goodbye"),
 	ROW(SHUTTING_DOWN, "421 4.3.2 Shutting down, come back soon"),

@@ -14,6 +14,10 @@
 #define LINGER_TIME (2 * NSEC_S)
 #define LINGER_BYTES_MAX (4 * 1024 * 1024)
 #define MISTAKES_MAX 100
+/* Whoever keeps a session must bring mail: so many commands in a row that bring none, and so long without
+ * any. Every command still has its five minutes. */
+#define IDLE_COMMANDS_MAX 100
+#define MAIL_TIME (30 * NSEC_MINUTE)
 /* Reads before others get a turn: a fast sender must not keep the process to itself. */
 #define FILLS_A_TURN 16
 
@@ -256,6 +260,12 @@ static enum answer (*const do_table[])(struct session *s, const struct smtp_comm
 	[SMTP_QUIT] = do_quit,  [SMTP_STARTTLS] = do_starttls, [SMTP_NOT_OFFERED] = do_not_offered,
 };
 
+/* Commands that bring mail no nearer. */
+static const bool idle_table[ELEMENTS(do_table)] = {
+	[SMTP_HELO] = true, [SMTP_EHLO] = true, [SMTP_RSET] = true,
+	[SMTP_NOOP] = true, [SMTP_VRFY] = true, [SMTP_HELP] = true,
+};
+
 /* --- one turn --- */
 
 /* One line → one answer, without waiting for anything. */
@@ -266,10 +276,12 @@ static enum answer decide(struct session *s, str line)
 	enum answer a;
 
 	complaint = smtp_command_parse(line, &c);
-	if (complaint == SMTP_FINE)
+	if (complaint == SMTP_FINE) {
 		a = do_table[c.verb](s, &c);
-	else
+		s->idle_commands += idle_table[c.verb];
+	} else {
 		a = answer_to_complaint(complaint, c.verb);
+	}
 	if (c.verb == SMTP_MAIL)
 		s->mail_refused = !s->transaction;
 	return a;
@@ -333,6 +345,8 @@ static int act(struct task *tk, struct session *s, enum answer a, enum answer *r
 	if (a == ANSWER_START_DATA) {
 		r = session_receive(tk, s, ret_last_words);
 		end_transaction(s);
+		s->idle_commands = 0;
+		s->mail_at = task_now(tk);
 		return r;
 	}
 	if (answer_text(a).p[0] == '4')
@@ -342,6 +356,17 @@ static int act(struct task *tk, struct session *s, enum answer a, enum answer *r
 		return -EPROTO;
 	}
 	return 0;
+}
+
+static int check_patience(struct task *tk, const struct session *s, enum answer *ret_last_words)
+{
+	if (s->idle_commands >= IDLE_COMMANDS_MAX)
+		*ret_last_words = ANSWER_IDLE_TALK;
+	else if (task_now(tk) - s->mail_at >= MAIL_TIME)
+		*ret_last_words = ANSWER_NO_MAIL;
+	else
+		return 0;
+	return -EPROTO;
 }
 
 static enum answer words_for(int r)
@@ -380,7 +405,8 @@ static int take_turn(struct task *tk, struct session *s, enum answer *ret_last_w
 		a = decide(s, line);
 		stream_consume(&s->stream, bytes);
 	}
-	return act(tk, s, a, ret_last_words);
+	r = act(tk, s, a, ret_last_words);
+	return r < 0 ? r : check_patience(tk, s, ret_last_words);
 }
 
 /* --- the whole session --- */
@@ -505,6 +531,7 @@ void session_start(struct server *srv, size_t listen_index, int fd, const struct
 	s->srv = srv;
 	s->client = *client;
 	s->place = place;
+	s->mail_at = loop_now(srv->loop);
 	s->listen_index = listen_index;
 	s->settings = settings_ref(srv->settings);
 	list_append(&srv->session_list, &s->link);

@@ -33,7 +33,9 @@ struct session {
 	bool mail_refused; /* the last MAIL: what was pipelined behind it is no new mistake */
 	bool waiting;      /* for a command, without a transaction: may be ended at any time */
 	uint16_t mistakes;
-	uint16_t fills; /* reads since others were given a turn */
+	uint16_t idle_commands; /* since the last message: NOOP and the like */
+	nsec mail_at;           /* when the last message ended; before it, the session's start */
+	uint16_t fills;         /* reads since others were given a turn */
 	uint32_t messages;
 };
 

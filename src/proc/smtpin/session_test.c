@@ -27,6 +27,7 @@ struct world {
 	struct channel *spoold_end;
 	Locum__AppendResult result;
 	bool no_spoold, spool_full, bodies_full, shut_down;
+	nsec older; /* the session is made to look so much older, after the greeting */
 	const char *input;
 	size_t chunk; /* bytes a write; 0: all at once */
 	struct buf replies;
@@ -111,6 +112,8 @@ static void run_client(struct task *tk, int fd)
 
 	assert_int_equal(stream_init(&s, world.loop, fd, 100000, 4096), 0);
 	assert_true(read_reply(tk, &s));
+	LIST_EACH (&world.srv.session_list, struct session, link, session)
+		session->mail_at -= world.older;
 	while (rest.n) {
 		str piece = world.chunk ? str_first(rest, world.chunk) : rest;
 
@@ -453,6 +456,31 @@ static void test_shutdown_spares_transactions(void **state)
 	forget();
 }
 
+static void test_a_session_brings_mail_or_ends(void **state)
+{
+	static const struct {
+		nsec older;
+		const char *input, *codes;
+	} ages[] = {
+		{ 29 * NSEC_MINUTE, HELLO "NOOP\r\nQUIT\r\n", "220 250 250 221" },
+		{ 30 * NSEC_MINUTE, HELLO "NOOP\r\nQUIT\r\n", "220 250 421" },
+		/* Who is about to leave is let go in peace. */
+		{ 30 * NSEC_MINUTE, "QUIT\r\n", "220 221" },
+		{ 29 * NSEC_MINUTE, HELLO ENVELOPE "DATA\r\n.\r\nQUIT\r\n",
+		  "220 250 250 250 354 250 221" },
+	};
+	char got[100];
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(ages); i++) {
+		world.older = ages[i].older;
+		converse_with(ages[i].input, 0);
+		codes(got, sizeof(got));
+		assert_string_equal(got, ages[i].codes);
+		forget();
+	}
+}
+
 static void test_no_mail_without_space(void **state)
 {
 	static const char input[] = HELLO "MAIL FROM:<>\r\nQUIT\r\n";
@@ -488,6 +516,7 @@ int main(void)
 		cmocka_unit_test_setup(test_too_large_is_read_to_its_end_and_refused, forget_all),
 		cmocka_unit_test_setup(test_long_lines_and_many_mistakes, forget_all),
 		cmocka_unit_test_setup(test_shutdown_spares_transactions, forget_all),
+		cmocka_unit_test_setup(test_a_session_brings_mail_or_ends, forget_all),
 		cmocka_unit_test_setup(test_no_mail_without_space, forget_all),
 	};
 
