@@ -144,24 +144,25 @@ void big_unlink_now(struct spool *s)
 
 struct settle {
 	struct spool *s;
-	spool_damage_fn *damage;
+	fault_fn *fault;
 	void *arg;
 };
 
-static void settle_say(const struct settle *c, const char *name, const char *what)
+static int settle_say(const struct settle *c, const char *name, msg_id id, enum fault_kind kind,
+		      enum fault_nature nature)
 {
-	char path[BIG_NAME_SIZE + 300];
+	struct fault f = { .kind = kind, .nature = nature, .named = true, .id = id };
 
-	snprintf(path, sizeof(path), "big/%s", name);
-	if (c->damage)
-		c->damage(c->arg, path, 0, what);
+	f.named = kind != FAULT_FOREIGN_FILE;
+	snprintf(f.file, sizeof(f.file), "big/%s", name);
+	return c->fault(c->arg, &f);
 }
 
 static int settle_file(void *arg, const char *name)
 {
 	const struct settle *c = arg;
 	struct entry *e;
-	msg_id id;
+	msg_id id = { 0 };
 
 	if (id_parse(str_of(name), &id) == 0) {
 		e = index_find(c->s, id);
@@ -169,22 +170,51 @@ static int settle_file(void *arg, const char *name)
 			return 0;
 	} else if (strlen(name) <= ID_TEXT_LENGTH || name[ID_TEXT_LENGTH] != '.' ||
 		   id_parse(str_first(str_of(name), ID_TEXT_LENGTH), &id) < 0) {
-		settle_say(c, name, "foreign file, ignored");
-		return 0;
+		return settle_say(c, name, id, FAULT_FOREIGN_FILE, FAULT_NOTE);
 	}
-	if (c->s->damaged)
-		settle_say(c, name, "body without a record, kept because records are damaged");
-	else
-		sys_unlink_at(c->s->big_dir, name);
+	if (c->s->damaged || c->s->read_only)
+		return settle_say(c, name, id, FAULT_BIG_ORPHAN, FAULT_NOTE);
+	sys_unlink_at(c->s->big_dir, name);
 	return 0;
 }
 
-int big_settle(struct spool *s, spool_damage_fn *damage, void *arg)
+/* The body of a record: 0, or what is wrong with its file. Its bytes are read by inspection only. */
+static int big_check(struct spool *s, const struct record_header *h, enum fault_kind *ret_kind)
 {
-	struct settle c = { s, damage, arg };
+	_cleanup_(freep) char *step = malloc(BIG_STEP_BYTES);
+	_cleanup_(closep) int fd = -1;
+	char name[BIG_NAME_SIZE];
+	uint32_t crc = 0;
+	uint64_t bytes;
+
+	if (!step)
+		return -ENOMEM;
+	big_name(h->id, name);
+	*ret_kind = FAULT_BIG_MISSING;
+	fd = sys_open_at(s->big_dir, name, O_RDONLY, 0);
+	if (fd < 0)
+		return fd;
+	*ret_kind = FAULT_BIG_SIZE;
+	if (sys_size(fd, &bytes) < 0 || bytes != h->body_bytes)
+		return -EBADMSG;
+	*ret_kind = FAULT_BIG_BODY;
+	for (uint64_t at = 0; s->read_only && at < bytes; at += BIG_STEP_BYTES) {
+		size_t want = MIN(BIG_STEP_BYTES, bytes - at);
+
+		if (sys_read_at(fd, step, want, at) != (ssize_t)want)
+			return -EBADMSG;
+		crc = crc32c(crc, str_mem(step, want));
+	}
+	return !s->read_only || crc == h->body_crc32c ? 0 : -EBADMSG;
+}
+
+int big_settle(struct spool *s, fault_fn *fault, void *arg)
+{
+	struct settle c = { s, fault, arg };
 	struct record_header h;
 	char name[BIG_NAME_SIZE];
-	int fd;
+	enum fault_kind kind;
+	int r;
 
 	for (struct map_link *at = map_walk(&s->index, NULL); at; at = map_walk(&s->index, at)) {
 		struct entry *e = CONTAINER(at, struct entry, link);
@@ -192,13 +222,14 @@ int big_settle(struct spool *s, spool_damage_fn *damage, void *arg)
 		if (!e->big || e->dead)
 			continue;
 		big_name(e->id, name);
-		if (read_header(s, e->message, e->id, &h) < 0 ||
-		    big_open(s, e->id, h.body_bytes, &fd) < 0) {
-			settle_say(&c, name, "the body of a live message is missing or cut short");
+		kind = FAULT_BIG_MISSING;
+		if (read_header(s, e->message, e->id, &h) < 0 || big_check(s, &h, &kind) < 0) {
+			r = settle_say(&c, name, e->id, kind, FAULT_DAMAGE);
+			if (r != 0)
+				return r;
 			continue;
 		}
-		sys_close(fd);
 		s->big_bytes += h.body_bytes;
 	}
-	return sys_list_dir(s->big_dir, settle_file, &c);
+	return s->big_dir < 0 ? 0 : sys_list_dir(s->big_dir, settle_file, &c);
 }

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "spool/format.h"
+#include "spool/fault.h"
 #include "spool/spool.h"
 
 #define SEGMENT_BYTES_MIN ((uint64_t)16 << 10)
@@ -57,6 +57,7 @@ struct segment {
 	uint64_t live_bytes;
 	uint64_t tombstone_bytes; /* done records that are still needed */
 	bool pinned;              /* damaged: never deleted */
+	bool headless;            /* its header is lost: what it sealed is not known */
 	bool torn;                /* it ends in the trace of a crash */
 	bool sealed;              /* a later segment says where it ends */
 	uint64_t seal_end, seal_torn;
@@ -80,8 +81,14 @@ struct spool_logfile {
 struct oddity {
 	enum spool_log log;
 	char name[SEGMENT_NAME_SIZE + 32];
-	const char *what;
-	bool headless; /* both header blocks are bad */
+	enum fault_kind kind;
+	char other[SEGMENT_NAME_SIZE + 8]; /* the name that its header says */
+};
+
+/* A done record whose message is not there. */
+struct lone_done {
+	msg_id id;
+	uint64_t sequence;
 };
 
 #define SLAB_CHUNK 256
@@ -135,6 +142,12 @@ struct spool {
 
 	struct oddity *oddity;
 	size_t oddity_count, oddity_cap;
+	bool read_only;      /* inspect.h: nothing is written, ever */
+	bool vanished;       /* read_only: a segment was deleted under us */
+	struct fault *fault; /* read_only: what is wrong */
+	size_t fault_count, fault_cap;
+	struct lone_done *lone_done; /* read_only */
+	size_t lone_done_count, lone_done_cap;
 	bool damaged;                 /* replay saw lost records: orphans of big bodies are kept */
 	struct segment_header *block; /* room for both header blocks */
 };
@@ -169,6 +182,23 @@ int array_reserve(void **array, size_t *cap, size_t n, size_t element_bytes);
 		(array) = array_;                                                                  \
 		result_;                                                                           \
 	})
+
+/* --- open.c --- */
+/* What is wrong with the directories, told as replay begins. */
+int oddity_add(struct spool *s, enum spool_log log, const char *name, enum fault_kind kind,
+	       const char *other);
+/* The lock file's words. 1: read into s->id, 0: empty or damaged, -EPROTONOSUPPORT. */
+int identity_read(struct spool *s);
+/* Fills the table of segments; named: s->id is known. */
+int list_segments(struct spool *s, bool named);
+/* An empty one, nothing opened. NULL: out of memory. */
+struct spool *spool_new(const struct spool_options *options);
+
+/* --- replay.c --- */
+typedef int fault_fn(void *arg, const struct fault *f);
+/* As spool_replay, with faults as they are. What `fault` returns, when not 0, ends it. */
+int replay_spool(struct spool *s, spool_replay_fn *each, fault_fn *fault, void *each_arg,
+		 void *fault_arg);
 
 /* --- index.c --- */
 struct entry *index_find(const struct spool *s, msg_id id);
@@ -239,6 +269,9 @@ int read_header(struct spool *s, struct place at, msg_id id, struct record_heade
 /* Appends the payload, checked. -EBADMSG: *to is unchanged. */
 int read_payload(struct spool *s, struct place at, msg_id id, struct buf *to,
 		 struct record_header *ret_header);
+/* Reads the whole record at `from` to a place of its size, and checks all of it. -EBADMSG */
+int copy_verified(struct spool *s, struct place from, msg_id id, char *to,
+		  struct record_header *ret_header);
 /* Copies a whole record, checked, into the batch of `to` under a new sequence number. -EBADMSG */
 int copy_record(struct spool *s, const struct entry *e, struct place from, struct spool_logfile *to,
 		struct place *ret_place);
@@ -257,4 +290,4 @@ int big_unlink_later_reserve(struct spool *s);
 void big_unlink_later(struct spool *s, msg_id id);
 void big_unlink_now(struct spool *s);
 /* After replay: checks the files of live messages, removes those that no live record names. */
-int big_settle(struct spool *s, spool_damage_fn *damage, void *arg);
+int big_settle(struct spool *s, fault_fn *fault, void *arg);

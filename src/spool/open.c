@@ -55,8 +55,8 @@ static bool hex_decode(str hex, uint8_t *ret, size_t n)
 	return true;
 }
 
-/* "locum spool 1\nHEX\n". 1: read, 0: empty or damaged, -EPROTONOSUPPORT */
-static int identity_read(struct spool *s)
+/* "locum spool 1\nHEX\n" */
+int identity_read(struct spool *s)
 {
 	char text[IDENTITY_BYTES];
 	ssize_t n = sys_read_at(s->lock, text, sizeof(text), 0);
@@ -104,7 +104,8 @@ static int open_subdirectory(int dir, const char *name)
 	return sys_open_at(dir, name, O_RDONLY | O_DIRECTORY, 0);
 }
 
-static int open_directories(struct spool *s, const char *path)
+/* The directory and its lock; nothing else, as it may be of another version. */
+static int open_lock(struct spool *s, const char *path)
 {
 	s->dir = sys_open_dir(path);
 	if (s->dir == -ENOENT) {
@@ -119,16 +120,17 @@ static int open_directories(struct spool *s, const char *path)
 	s->lock = sys_open_at(s->dir, "lock", O_RDWR | O_CREAT, 0600);
 	if (s->lock < 0)
 		return s->lock;
-	int r = sys_lock(s->lock);
-	if (r < 0)
-		return r;
+	return sys_lock(s->lock);
+}
+
+static int open_directories(struct spool *s)
+{
 	s->big_dir = open_subdirectory(s->dir, "big");
 	if (s->big_dir < 0)
 		return s->big_dir;
 	for (size_t i = 0; i < SPOOL_LOGS; i++) {
 		struct spool_logfile *l = &s->log[i];
 
-		l->kind = (enum spool_log)i;
 		l->dir = open_subdirectory(s->dir, log_name(l->kind));
 		if (l->dir < 0)
 			return l->dir;
@@ -144,17 +146,18 @@ struct listing {
 	bool named; /* the lock file said whose segments these should be */
 };
 
-static int oddity_add(struct listing *c, const char *name, const char *what, bool headless)
+int oddity_add(struct spool *s, enum spool_log log, const char *name, enum fault_kind kind,
+	       const char *other)
 {
-	struct spool *s = c->s;
 	struct oddity *o;
 	int r = ARRAY_RESERVE(s->oddity, s->oddity_cap, s->oddity_count + 1);
 
 	if (r < 0)
 		return r;
 	o = &s->oddity[s->oddity_count++];
-	*o = (struct oddity){ .log = c->log, .what = what, .headless = headless };
+	*o = (struct oddity){ .log = log, .kind = kind };
 	str_copy(str_of(name), o->name, sizeof(o->name));
+	str_copy(str_of(other), o->other, sizeof(o->other));
 	return 0;
 }
 
@@ -184,21 +187,78 @@ static int header_load(struct spool *s, int fd, const struct segment_header **re
 	return 0;
 }
 
-static const char *header_misfit(struct listing *c, const struct segment_header *h, uint32_t serial)
+/* Is it the header of the segment that the name says? Else *ret_kind, and *ret_other the name that it says. */
+static bool header_fits(struct listing *c, const struct segment_header *h,
+			const struct segment *seg, enum fault_kind *ret_kind,
+			char ret_other[static SEGMENT_NAME_SIZE + 8])
 {
 	struct spool *s = c->s;
+	enum spool_log log = h->log == SPOOL_HELD + 1 ? SPOOL_HELD : SPOOL_QUEUE;
+	uint32_t day = log == SPOOL_HELD ? day_of(h->created_wall) : 0;
+	char name[SEGMENT_NAME_SIZE];
 
-	if (!h)
-		return "both header blocks are damaged; its records are not read";
 	if (!c->named) {
 		memcpy(s->id, h->spool_id, sizeof(s->id));
 		c->named = true;
 	}
+	*ret_kind = FAULT_FOREIGN_SPOOL;
 	if (memcmp(h->spool_id, s->id, sizeof(s->id)) != 0)
-		return "segment of another spool, ignored";
-	if (h->serial != serial || h->log != (uint32_t)c->log + 1)
-		return "segment under a wrong name, ignored";
-	return NULL;
+		return false;
+	if (h->serial == seg->serial && h->log == (uint32_t)c->log + 1 && day == seg->day)
+		return true;
+	*ret_kind = FAULT_WRONG_NAME;
+	segment_name(log, day, (uint32_t)h->serial, name);
+	snprintf(ret_other, SEGMENT_NAME_SIZE + 8, "%s/%s", log_name(log), name);
+	return false;
+}
+
+/* Both header blocks are lost. The first record stands where no mail reaches, and begins with the salt. */
+static bool header_from_record(struct spool *s, struct segment *seg)
+{
+	struct record_header h;
+	int fd = segment_fd(s, seg);
+
+	if (fd < 0 || sys_read_at(fd, &h, sizeof(h), FORMAT_RECORDS_AT) != sizeof(h) ||
+	    !record_header_ok(&h, h.salt))
+		return false;
+	seg->salt = h.salt;
+	seg->headless = seg->pinned = true;
+	return true;
+}
+
+static void header_take(struct spool *s, struct segment *seg, const struct segment_header *h)
+{
+	seg->salt = h->salt;
+	seg->seals = h->previous_serial <= UINT32_MAX ? (uint32_t)h->previous_serial : 0;
+	seg->seal_end = h->previous_end;
+	seg->seal_torn = h->previous_torn;
+	s->start = MAX(s->start, h->start);
+}
+
+/* Reads the header, or what can stand for it. 1: a segment of ours, 0: told as an oddity. */
+static int segment_identify(struct listing *c, struct segment *seg, const char *name)
+{
+	const struct segment_header *h = NULL;
+	char other[SEGMENT_NAME_SIZE + 8] = "";
+	enum fault_kind kind;
+	bool one_bad;
+	int r = header_load(c->s, seg->fd, &h, &one_bad);
+
+	if (r == -EPROTONOSUPPORT && c->s->read_only)
+		return oddity_add(c->s, c->log, name, FAULT_VERSION, "");
+	if (r == 0)
+		r = sys_size(seg->fd, &seg->allocated);
+	if (r < 0)
+		return r;
+	if (h && !header_fits(c, h, seg, &kind, other))
+		return oddity_add(c->s, c->log, name, kind, other);
+	if (h)
+		header_take(c->s, seg, h);
+	else if (!header_from_record(c->s, seg))
+		return oddity_add(c->s, c->log, name, FAULT_HEADER_LOST, "");
+	if (!h || one_bad)
+		r = oddity_add(c->s, c->log, name, h ? FAULT_HEADER_BLOCK : FAULT_HEADER_BOTH, "");
+	return r < 0 ? r : 1;
 }
 
 static int list_one(void *arg, const char *name)
@@ -206,43 +266,29 @@ static int list_one(void *arg, const char *name)
 	struct listing *c = arg;
 	struct spool *s = c->s;
 	_cleanup_(segment_freep) struct segment *seg = NULL;
-	const struct segment_header *h = NULL;
-	const char *misfit;
 	uint32_t day, serial;
-	bool one_bad;
 	int r;
 
 	if (segment_name_parse(c->log, name, &day, &serial) < 0)
-		return oddity_add(c, name, "foreign file, ignored", false);
+		return oddity_add(s, c->log, name, FAULT_FOREIGN_FILE, "");
 	s->next_serial = MAX(s->next_serial, serial + 1);
 	seg = segment_alloc(c->log, day, serial);
 	if (!seg)
 		return -ENOMEM;
 	r = segment_fd(s, seg);
-	if (r < 0)
-		return r;
-	r = header_load(s, seg->fd, &h, &one_bad);
-	if (r == 0)
-		r = sys_size(seg->fd, &seg->allocated);
-	segment_close_fd(s, seg);
-	if (r < 0)
-		return r;
-	misfit = header_misfit(c, h, serial);
-	if (misfit)
-		return oddity_add(c, name, misfit, !h);
-	if (one_bad) {
-		r = oddity_add(c, name, "one of two header blocks is damaged, nothing lost", false);
-		if (r < 0)
-			return r;
+	if (r == -ENOENT && s->read_only) {
+		s->vanished = true;
+		return 0;
 	}
-	seg->salt = h->salt;
-	seg->seals = h->previous_serial <= UINT32_MAX ? (uint32_t)h->previous_serial : 0;
-	seg->seal_end = h->previous_end;
-	seg->seal_torn = h->previous_torn;
-	s->start = MAX(s->start, h->start);
+	if (r < 0)
+		return r;
+	r = segment_identify(c, seg, name);
+	segment_close_fd(s, seg);
+	if (r <= 0)
+		return r;
 	r = segment_insert(s, seg);
 	if (r == -EEXIST)
-		return oddity_add(c, name, "second segment of that number, ignored", false);
+		return oddity_add(s, c->log, name, FAULT_DUPLICATE, "");
 	if (r == 0)
 		TAKE(seg);
 	return r;
@@ -266,18 +312,18 @@ static void hand_on_seals(struct spool *s)
 	}
 }
 
-static int list_segments(struct spool *s, bool named)
+int list_segments(struct spool *s, bool named)
 {
 	for (size_t i = 0; i < SPOOL_LOGS; i++) {
 		struct listing c = { s, (enum spool_log)i, named };
-		int r = sys_list_dir(s->log[i].dir, list_one, &c);
+		int r = s->log[i].dir < 0 ? 0 : sys_list_dir(s->log[i].dir, list_one, &c);
 
 		if (r < 0)
 			return r;
 		named = c.named;
 	}
 	hand_on_seals(s);
-	if (!named)
+	if (!named && !s->read_only)
 		sys_random(s->id, sizeof(s->id));
 	return 0;
 }
@@ -296,27 +342,38 @@ static void options_set(struct spool *s, const struct spool_options *o)
 	s->options.big_body_bytes = MIN(s->options.big_body_bytes, FORMAT_INLINE_MAX);
 }
 
-int spool_open(const char *dir, const struct spool_options *options, struct spool **ret_spool)
+struct spool *spool_new(const struct spool_options *options)
 {
 	_cleanup_(spool_closep) struct spool *s = calloc(1, sizeof(*s));
-	int named, r;
 
 	if (!s)
-		return -ENOMEM;
+		return NULL;
 	s->dir = s->lock = s->big_dir = s->log[SPOOL_QUEUE].dir = s->log[SPOOL_HELD].dir = -1;
+	for (size_t i = 0; i < SPOOL_LOGS; i++)
+		s->log[i].kind = (enum spool_log)i;
 	s->next_serial = 1;
 	map_init(&s->index);
 	options_set(s, options);
 	s->block = malloc(FORMAT_RECORDS_AT);
-	if (!s->block)
+	return s->block ? TAKE(s) : NULL;
+}
+
+int spool_open(const char *dir, const struct spool_options *options, struct spool **ret_spool)
+{
+	_cleanup_(spool_closep) struct spool *s = spool_new(options);
+	int named, r;
+
+	if (!s)
 		return -ENOMEM;
-	r = open_directories(s, dir);
+	r = open_lock(s, dir);
 	if (r < 0)
 		return r;
 	named = identity_read(s);
 	if (named < 0)
 		return named;
-	r = list_segments(s, named > 0);
+	r = open_directories(s);
+	if (r == 0)
+		r = list_segments(s, named > 0);
 	if (r < 0)
 		return r;
 	if (!named) {
@@ -353,6 +410,8 @@ void spool_close(struct spool *s)
 	free(s->big_unlink);
 	free(s->read_fd);
 	free(s->oddity);
+	free(s->fault);
+	free(s->lone_done);
 	free(s->block);
 	close_fd(s->log[SPOOL_QUEUE].dir);
 	close_fd(s->log[SPOOL_HELD].dir);

@@ -132,33 +132,43 @@ bool spool_is_held(const struct spool *s, msg_id id)
 	return e && segment_find((struct spool *)s, e->message.serial)->log == SPOOL_HELD;
 }
 
+int copy_verified(struct spool *s, struct place from, msg_id id, char *to,
+		  struct record_header *ret_header)
+{
+	struct record_header *h = ret_header;
+	struct segment *seg;
+	int fd = place_fd(s, from, &seg);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = read_exactly(fd, to, place_bytes(from), place_at(from));
+	if (r < 0)
+		return r;
+	memcpy(h, to, sizeof(*h));
+	if (!header_is_of(h, seg, from, id))
+		return -EBADMSG;
+	/* Damage must not get a fresh checksum. */
+	if (crc32c(0, str_mem(to + sizeof(*h), h->payload_bytes)) != h->payload_crc32c)
+		return -EBADMSG;
+	if (!(h->flags & RECORD_BIG) &&
+	    crc32c(0, str_mem(to + sizeof(*h) + h->payload_bytes, h->body_bytes)) != h->body_crc32c)
+		return -EBADMSG;
+	return 0;
+}
+
 int copy_record(struct spool *s, const struct entry *e, struct place from, struct spool_logfile *to,
 		struct place *ret_place)
 {
-	uint64_t bytes = place_bytes(from);
 	struct record_header h;
-	struct segment *seg;
 	char *at;
-	int fd, r;
+	int r;
 
-	r = log_room(s, to, bytes, SPACE_MARK, &at);
+	r = log_room(s, to, place_bytes(from), SPACE_MARK, &at);
+	if (r == 0)
+		r = copy_verified(s, from, e->id, at, &h);
 	if (r < 0)
 		return r;
-	fd = place_fd(s, from, &seg);
-	if (fd < 0)
-		return fd;
-	r = read_exactly(fd, at, bytes, place_at(from));
-	if (r < 0)
-		return r;
-	memcpy(&h, at, sizeof(h));
-	if (!header_is_of(&h, seg, from, e->id))
-		return -EBADMSG;
-	/* Damage must not get a fresh checksum. */
-	if (crc32c(0, str_mem(at + sizeof(h), h.payload_bytes)) != h.payload_crc32c)
-		return -EBADMSG;
-	if (!(h.flags & RECORD_BIG) &&
-	    crc32c(0, str_mem(at + sizeof(h) + h.payload_bytes, h.body_bytes)) != h.body_crc32c)
-		return -EBADMSG;
 	log_commit(s, to, at, &h, ret_place);
 	return 0;
 }

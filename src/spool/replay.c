@@ -6,14 +6,15 @@
 #include "task/sys.h"
 #include <fcntl.h>
 
-#define HOLES_MAX                                                                                  \
-	256 /* of one segment, remembered one by one; further ones are added to the last */
+/* Of one segment, remembered one by one; further ones are added to the last. */
+#define HOLES_MAX 256
+#define HOLES_INSPECTED_MAX 65536
 
 struct replay {
 	struct spool *s;
 	spool_replay_fn *each;
-	spool_damage_fn *damage;
-	void *arg;
+	fault_fn *fault;
+	void *arg, *fault_arg;
 	struct buf state; /* a state that was read before its message */
 };
 
@@ -30,27 +31,26 @@ struct reader {
 	struct scan_record record;
 };
 
-static void damage_say(const struct replay *p, enum spool_log log, const char *name, uint64_t at,
-		       const char *what)
+static int fault_say(const struct replay *p, enum spool_log log, const char *name, struct fault *f)
 {
-	char path[SEGMENT_NAME_SIZE + 64];
-
-	if (!p->damage)
-		return;
-	snprintf(path, sizeof(path), "%s/%s", log_name(log), name);
-	p->damage(p->arg, path, at, what);
+	snprintf(f->file, sizeof(f->file), "%s/%s", log_name(log), name);
+	return p->fault(p->fault_arg, f);
 }
 
-static void hole_say(const struct reader *r, const struct scan_hole *h, const char *nature)
+static int hole_say(const struct reader *r, const struct scan_hole *h, enum fault_nature nature)
 {
-	char name[SEGMENT_NAME_SIZE], id[ID_TEXT_LENGTH + 1] = "", what[160];
+	struct fault f = { .kind = h->kind,
+			   .nature = nature,
+			   .offset = h->from,
+			   .bytes = h->to - h->from,
+			   .named = h->named,
+			   .id = h->id,
+			   .type = h->type,
+			   .sequence = h->sequence };
+	char name[SEGMENT_NAME_SIZE];
 
-	if (h->named)
-		id_text(h->id, id);
 	segment_name(r->log, r->seg->day, r->seg->serial, name);
-	snprintf(what, sizeof(what), "%s%s%s, %llu bytes%s", h->what, *id ? " of " : "", id,
-		 (unsigned long long)(h->to - h->from), nature);
-	damage_say(r->replay, r->log, name, h->from, what);
+	return fault_say(r->replay, r->log, name, &f);
 }
 
 /* --- one segment --- */
@@ -58,13 +58,12 @@ static void hole_say(const struct reader *r, const struct scan_hole *h, const ch
 static int reader_hole(void *arg, const struct scan_hole *h)
 {
 	struct reader *r = arg;
+	size_t max = r->replay->s->read_only ? HOLES_INSPECTED_MAX : HOLES_MAX;
 
-	if (h->harmless) {
-		hole_say(r, h, "");
-		return 0;
-	}
-	if (r->hole_count == HOLES_MAX) {
-		r->holes[HOLES_MAX - 1].to = h->to;
+	if (h->kind == FAULT_PADDING)
+		return hole_say(r, h, FAULT_HARMLESS);
+	if (r->hole_count == max) {
+		r->holes[max - 1].to = h->to;
 		return 0;
 	}
 	if (ARRAY_RESERVE(r->holes, r->hole_cap, r->hole_count + 1) < 0)
@@ -85,59 +84,102 @@ static int reader_begin(struct reader *r)
 	if (seg->sealed)
 		limit = MIN(limit, seg->seal_end);
 	seg->written = seg->allocated; /* readable while this goes on */
-	scan_init(&r->scan, fd, seg->salt, limit, !seg->sealed);
+	scan_init(&r->scan, fd, seg->salt, limit, !seg->sealed || s->read_only);
 	r->scan.hole = reader_hole;
 	r->scan.arg = r;
 	r->hole_count = 0;
 	return 0;
 }
 
+/* Might the segment that sealed this one be among those whose header is lost? */
+static bool seal_may_be_lost(const struct spool *s, const struct segment *seg)
+{
+	for (size_t i = 0; i < s->segment_count; i++) {
+		const struct segment *later = s->segment[i];
+
+		if (later->log == seg->log && later->serial > seg->serial && later->headless)
+			return true;
+	}
+	for (size_t i = 0; i < s->oddity_count; i++)
+		if (s->oddity[i].log == seg->log && s->oddity[i].kind == FAULT_HEADER_LOST)
+			return true;
+	return false;
+}
+
+static bool is_last(const struct spool *s, const struct segment *seg)
+{
+	for (size_t i = 0; i < s->segment_count; i++)
+		if (s->segment[i]->log == seg->log && s->segment[i]->serial > seg->serial)
+			return false;
+	return true;
+}
+
 /* Damage, or the trace of a crash? What was not synced yet when the machine stopped lies in the last
- * batch: whatever is broken before that batch was whole once. */
-static void reader_judge(struct reader *r, uint64_t torn_from, uint64_t *ret_torn)
+ * batch: whatever is broken before that batch was whole once. A start that finds a torn end seals it, and
+ * the segment that has the seal stays: a hole without a seal, before other segments, is no crash's. */
+static uint64_t torn_from(const struct reader *r)
+{
+	const struct spool *s = r->replay->s;
+	const struct segment *seg = r->seg;
+
+	if (seg->sealed)
+		return seg->seal_torn;
+	return is_last(s, seg) || seal_may_be_lost(s, seg) ? r->scan.batch_at : UINT64_MAX;
+}
+
+static int reader_judge(struct reader *r, uint64_t *ret_torn)
 {
 	struct segment *seg = r->seg;
-	bool last = !seg->sealed;
+	uint64_t from = torn_from(r);
+	int result = 0;
 
 	*ret_torn = r->scan.end;
-	for (size_t i = 0; i < r->hole_count; i++) {
+	for (size_t i = 0; i < r->hole_count && result == 0; i++) {
 		const struct scan_hole *h = &r->holes[i];
 
-		if (h->from < torn_from) {
-			hole_say(r, h, "; the segment is kept");
+		if (h->zero && h->to >= r->scan.limit && (!seg->sealed || h->from >= from))
+			continue; /* allocated, never written */
+		if (h->from < from) {
+			result = hole_say(r, h, FAULT_DAMAGE);
 			seg->pinned = r->replay->s->damaged = true;
 			continue;
 		}
-		if (h->zero && h->to >= r->scan.limit)
-			continue; /* allocated, never written */
 		*ret_torn = MIN(*ret_torn, h->from);
 		seg->torn = true;
-		if (last)
-			hole_say(r, h, "; torn end of the log, normal after a crash");
+		if (!seg->sealed)
+			result = hole_say(r, h, FAULT_CRASH);
 	}
+	return result;
 }
 
-static void reader_finish(struct reader *r)
+static int reader_check_length(struct reader *r)
+{
+	struct segment *seg = r->seg;
+	struct scan_hole missing = { .from = seg->allocated,
+				     .to = seg->seal_end,
+				     .kind = FAULT_CUT_SHORT };
+
+	if (!seg->sealed || MAX(seg->allocated, FORMAT_RECORDS_AT) >= seg->seal_end)
+		return 0;
+	seg->pinned = r->replay->s->damaged = true;
+	return hole_say(r, &missing, FAULT_DAMAGE);
+}
+
+static int reader_finish(struct reader *r)
 {
 	struct spool *s = r->replay->s;
 	struct spool_logfile *l = &s->log[r->log];
 	struct segment *seg = r->seg;
 	const struct scan *c = &r->scan;
 	uint64_t torn;
+	int result = reader_judge(r, &torn);
 
-	reader_judge(r, seg->sealed ? seg->seal_torn : c->batch_at, &torn);
-	if (seg->sealed && MAX(seg->allocated, FORMAT_RECORDS_AT) < seg->seal_end) {
-		struct scan_hole missing = { .from = seg->allocated,
-					     .to = seg->seal_end,
-					     .what = "cut short" };
-
-		hole_say(r, &missing, "; the segment is kept");
-		seg->pinned = s->damaged = true;
-	}
+	if (result == 0)
+		result = reader_check_length(r);
 	seg->end = seg->sealed ? MAX(seg->seal_end, c->end) : c->end;
 	seg->written = seg->synced = MAX(seg->end, FORMAT_RECORDS_AT);
 	/* Only zeros are given back; the trace of a crash stays for whoever wants to look. */
-	if (!seg->sealed)
+	if (!seg->sealed && !s->read_only)
 		segment_shrink(s, seg, MAX(c->nonzero_end, FORMAT_RECORDS_AT));
 	l->last_serial = seg->serial;
 	l->last_end = seg->end;
@@ -145,6 +187,7 @@ static void reader_finish(struct reader *r)
 	scan_done(&r->scan);
 	segment_close_fd(s, seg);
 	r->seg = NULL;
+	return result;
 }
 
 /* Makes r->record the next record of the log. 1, or 0 at its end, or a negative errno. */
@@ -162,16 +205,24 @@ static int reader_fill(struct reader *r)
 				return 0;
 			r->seg = s->segment[r->next_segment++];
 			n = reader_begin(r);
+			if (n == -ENOENT && s->read_only) {
+				s->vanished = true;
+				r->seg = NULL;
+				continue;
+			}
 			if (n < 0)
 				return n;
 		}
 		n = scan_next(&r->scan, &r->record);
 		if (n < 0)
 			return n;
-		if (n > 0)
+		if (n > 0) {
 			r->have = true;
-		else
-			reader_finish(r);
+			break;
+		}
+		n = reader_finish(r);
+		if (n != 0)
+			return n;
 	}
 	return 1;
 }
@@ -246,6 +297,18 @@ static int replay_state(struct replay *p, struct segment *seg, const struct scan
 	return tell(p, SPOOL_STATE, &record->header, record->payload);
 }
 
+/* For inspection: it tells that a damaged message record costs nothing. */
+static int remember_done(struct spool *s, const struct record_header *h)
+{
+	if (!s->read_only)
+		return 0;
+	if (ARRAY_RESERVE(s->lone_done, s->lone_done_cap, s->lone_done_count + 1) < 0)
+		return -ENOMEM;
+	s->lone_done[s->lone_done_count++] =
+		(struct lone_done){ .id = h->id, .sequence = h->sequence };
+	return 0;
+}
+
 static int replay_done(struct replay *p, struct segment *seg, const struct scan_record *record)
 {
 	struct entry *e = index_find(p->s, record->header.id);
@@ -253,10 +316,10 @@ static int replay_done(struct replay *p, struct segment *seg, const struct scan_
 	int r;
 
 	if (!e)
-		return 0; /* nothing of it is left */
+		return remember_done(p->s, &record->header); /* nothing of it is left */
 	if (!e->message.serial) {
 		index_remove(p->s, e);
-		return 0;
+		return remember_done(p->s, &record->header);
 	}
 	r = segment_reserve_refs(seg);
 	if (r < 0)
@@ -308,17 +371,32 @@ static int replay_logs(struct replay *p, struct reader readers[static SPOOL_LOGS
 	}
 }
 
-static void drop_orphans(struct spool *s)
+/* A state whose message is gone: nothing unusual, unless a message is missed. */
+static int drop_orphans(struct replay *p)
 {
+	struct spool *s = p->s;
 	struct map_link *at = map_walk(&s->index, NULL);
 
 	while (at) {
 		struct entry *e = CONTAINER(at, struct entry, link);
+		struct fault f = { .kind = FAULT_STATE_ALONE, .named = true, .id = e->id };
+		struct segment *seg;
+		char name[SEGMENT_NAME_SIZE];
+		int r = 0;
 
 		at = map_walk(&s->index, at);
-		if (!e->message.serial)
-			index_remove(s, e); /* a state whose message is gone */
+		if (e->message.serial)
+			continue;
+		seg = segment_find(s, e->mark.serial);
+		f.offset = place_at(e->mark);
+		segment_name(seg->log, seg->day, seg->serial, name);
+		if (s->read_only && s->damaged)
+			r = fault_say(p, seg->log, name, &f);
+		index_remove(s, e);
+		if (r != 0)
+			return r;
 	}
+	return 0;
 }
 
 /* A segment file whose creation a crash cut short: no header, and nothing behind it. */
@@ -340,23 +418,33 @@ static bool segment_never_was(const struct spool_logfile *l, const char *name)
 	return n == 0;
 }
 
-static void replay_oddities(struct replay *p)
+static int oddity_say(struct replay *p, const struct oddity *o)
 {
 	struct spool *s = p->s;
+	struct fault f = { .kind = o->kind, .nature = FAULT_DAMAGE };
 
-	for (size_t i = 0; i < s->oddity_count; i++) {
-		const struct oddity *o = &s->oddity[i];
-
-		if (o->headless && segment_never_was(&s->log[o->log], o->name)) {
+	if (o->kind == FAULT_FOREIGN_FILE)
+		f.nature = FAULT_NOTE;
+	if (o->kind == FAULT_HEADER_BLOCK)
+		f.nature = FAULT_HARMLESS;
+	if (o->kind == FAULT_HEADER_LOST && segment_never_was(&s->log[o->log], o->name)) {
+		f.kind = FAULT_EMPTY_SEGMENT;
+		f.nature = FAULT_CRASH;
+		if (!s->read_only)
 			sys_unlink_at(s->log[o->log].dir, o->name);
-			damage_say(p, o->log, o->name, 0,
-				   "empty segment removed, normal after a crash");
-			continue;
-		}
-		damage_say(p, o->log, o->name, 0, o->what);
-		if (o->headless)
-			s->damaged = true;
 	}
+	s->damaged |= f.kind == FAULT_HEADER_LOST;
+	memcpy(f.other, o->other, sizeof(f.other));
+	return fault_say(p, o->log, o->name, &f);
+}
+
+static int replay_oddities(struct replay *p)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < p->s->oddity_count && r == 0; i++)
+		r = oddity_say(p, &p->s->oddity[i]);
+	return r;
 }
 
 static void replay_done_p(struct replay *p)
@@ -370,31 +458,56 @@ static void readers_done(struct reader (*readers)[SPOOL_LOGS])
 		reader_done(&(*readers)[i]);
 }
 
-int spool_replay(struct spool *s, spool_replay_fn *each, spool_damage_fn *damage, void *arg)
+int replay_spool(struct spool *s, spool_replay_fn *each, fault_fn *fault, void *each_arg,
+		 void *fault_arg)
 {
 	_cleanup_(replay_done_p) struct replay p = {
-		.s = s, .each = each, .damage = damage, .arg = arg
+		.s = s, .each = each, .fault = fault, .arg = each_arg, .fault_arg = fault_arg
 	};
 	_cleanup_(readers_done) struct reader readers[SPOOL_LOGS] = { 0 };
 	int r;
 
-	must(!s->replayed);
 	buf_init(&p.state, FORMAT_PAYLOAD_MAX);
-	replay_oddities(&p);
+	r = replay_oddities(&p);
 	for (size_t i = 0; i < SPOOL_LOGS; i++) {
 		readers[i].replay = &p;
 		readers[i].log = (enum spool_log)i;
 	}
-	r = replay_logs(&p, readers);
-	if (r != 0)
-		return r;
-	drop_orphans(s);
-	r = big_settle(s, damage, arg);
+	if (r == 0)
+		r = replay_logs(&p, readers);
+	if (r == 0)
+		r = drop_orphans(&p);
+	return r == 0 ? big_settle(s, fault, fault_arg) : r;
+}
+
+struct telling {
+	spool_damage_fn *damage;
+	void *arg;
+};
+
+static int tell_fault(void *arg, const struct fault *f)
+{
+	const struct telling *t = arg;
+	char text[FAULT_TEXT_SIZE];
+
+	if (t->damage)
+		t->damage(t->arg, f->file, f->offset, fault_text(f, text));
+	return 0;
+}
+
+int spool_replay(struct spool *s, spool_replay_fn *each, spool_damage_fn *damage, void *arg)
+{
+	struct telling t = { damage, arg };
+	int r;
+
+	must(!s->replayed && !s->read_only);
+	r = replay_spool(s, each, tell_fault, arg, &t);
 	if (r != 0)
 		return r;
 	segment_trim_fds(s);
-	/* Numbers of an unreadable record are never used again: the next start counts from higher up. */
-	s->start++;
+	/* Numbers of an unreadable record are never used again: the next start counts from higher up. Nor those of
+	 * an unreadable segment: every start that wrote made one. */
+	s->start = MAX(s->start + 1, s->next_serial);
 	s->sequence = s->start << 32;
 	s->replayed = true;
 	return 0;

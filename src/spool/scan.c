@@ -99,7 +99,7 @@ static int hole(struct scan *c, const struct scan_hole *h)
 /* Looks for the next header from c->at + 8 on and tells the hole before it. */
 static int resync(struct scan *c)
 {
-	struct scan_hole h = { .from = c->at, .zero = true, .what = "damaged record" };
+	struct scan_hole h = { .from = c->at, .zero = true, .kind = FAULT_RECORD_HEADER };
 	struct record_header header;
 	const char *p;
 	uint64_t word;
@@ -151,8 +151,8 @@ static bool all_zero(str s)
 	return true;
 }
 
-/* *ret_wrong: what is wrong with the record, or NULL. 0 or -ENOMEM. */
-static int record_check(struct scan *c, struct scan_record *record, const char **ret_wrong)
+/* Is the record whole? If not, *ret_kind is what is wrong with it. 1, 0 or -ENOMEM. */
+static int record_check(struct scan *c, struct scan_record *record, enum fault_kind *ret_kind)
 {
 	const struct record_header *h = &record->header;
 	size_t payload_end = sizeof(*h) + h->payload_bytes;
@@ -160,22 +160,21 @@ static int record_check(struct scan *c, struct scan_record *record, const char *
 	const char *p;
 	int r;
 
-	*ret_wrong = NULL;
 	if (record->bytes <= c->limit - record->at)
 		r = window_get(c, record->at, skip ? payload_end : record->bytes, &p);
 	else
 		r = 0;
 	if (r <= 0) {
-		*ret_wrong = "record cut short";
+		*ret_kind = FAULT_RECORD_SHORT;
 		return r;
 	}
 	record->payload = str_mem(p + sizeof(*h), h->payload_bytes);
+	*ret_kind = FAULT_PAYLOAD;
 	if (crc32c(0, record->payload) != h->payload_crc32c)
-		*ret_wrong = "damaged envelope or state";
-	else if (!skip && !(h->flags & RECORD_BIG) &&
-		 crc32c(0, str_mem(p + payload_end, h->body_bytes)) != h->body_crc32c)
-		*ret_wrong = "damaged body";
-	return 0;
+		return 0;
+	*ret_kind = FAULT_BODY;
+	return skip || h->flags & RECORD_BIG ||
+	       crc32c(0, str_mem(p + payload_end, h->body_bytes)) == h->body_crc32c;
 }
 
 /* Bytes that should be zero and are not lose no record, but somebody should know. */
@@ -191,14 +190,14 @@ static int padding_check(struct scan *c, const struct scan_record *record)
 		return 0;
 	return hole(c, &(struct scan_hole){ .from = at,
 					    .to = record->at + record->bytes,
-					    .harmless = true,
-					    .what = "damaged padding, nothing lost" });
+					    .kind = FAULT_PADDING });
 }
 
 int scan_next(struct scan *c, struct scan_record *ret_record)
 {
 	struct scan_record *record = ret_record;
-	const char *p, *wrong;
+	enum fault_kind wrong;
+	const char *p;
 	int r;
 
 	while (c->at < c->limit) {
@@ -218,7 +217,7 @@ int scan_next(struct scan *c, struct scan_record *ret_record)
 		r = record_check(c, record, &wrong);
 		if (r < 0)
 			return r;
-		if (!wrong) {
+		if (r > 0) {
 			c->at += record->bytes;
 			c->end = c->nonzero_end = c->at;
 			c->batch_at = (uint64_t)record->header.batch_at8 * FORMAT_ALIGN;
@@ -230,7 +229,9 @@ int scan_next(struct scan *c, struct scan_record *ret_record)
 						 .to = c->at,
 						 .named = true,
 						 .id = record->header.id,
-						 .what = wrong });
+						 .type = record->header.type,
+						 .sequence = record->header.sequence,
+						 .kind = wrong });
 		if (r < 0)
 			return r;
 	}

@@ -8,18 +8,19 @@
  */
 #pragma once
 
-#include "spool/format.h"
+#include "spool/fault.h"
 
 #define SCAN_CHUNK ((size_t)1 << 20)
 #define SCAN_SKIP ((uint64_t)256 << 10) /* larger bodies are not read unless verify_all */
 
 struct scan_hole {
 	uint64_t from, to;
-	bool zero;     /* nothing but zeros up to the limit: what allocated space looks like */
-	bool harmless; /* no record was lost */
-	bool named;    /* the header was whole: id and type say what was lost */
+	bool zero;  /* nothing but zeros up to the limit: what allocated space looks like */
+	bool named; /* the header was whole: id, type and sequence say what was lost */
 	msg_id id;
-	const char *what;
+	uint8_t type;
+	uint64_t sequence;
+	enum fault_kind kind; /* FAULT_PADDING: no record was lost */
 };
 
 /* 0, or a negative errno that ends the scan. */

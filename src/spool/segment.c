@@ -122,7 +122,7 @@ int segment_fd(struct spool *s, struct segment *seg)
 	if (seg->fd >= 0)
 		return seg->fd;
 	segment_name(seg->log, seg->day, seg->serial, name);
-	seg->fd = sys_open_at(s->log[seg->log].dir, name, O_RDWR, 0);
+	seg->fd = sys_open_at(s->log[seg->log].dir, name, s->read_only ? O_RDONLY : O_RDWR, 0);
 	if (seg->fd < 0) {
 		int r = seg->fd;
 
