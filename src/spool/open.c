@@ -330,7 +330,7 @@ int list_segments(struct spool *s, bool named)
 
 /* --- the whole --- */
 
-static void options_set(struct spool *s, const struct spool_options *o)
+void spool_set_options(struct spool *s, const struct spool_options *o)
 {
 	s->options = o ? *o : defaults;
 	if (s->options.segment_bytes == 0)
@@ -353,7 +353,7 @@ struct spool *spool_new(const struct spool_options *options)
 		s->log[i].kind = (enum spool_log)i;
 	s->next_serial = 1;
 	map_init(&s->index);
-	options_set(s, options);
+	spool_set_options(s, options);
 	s->block = malloc(FORMAT_RECORDS_AT);
 	return s->block ? TAKE(s) : NULL;
 }

@@ -41,6 +41,8 @@ typedef void spool_damage_fn(void *arg, const char *file, uint64_t offset, const
 /* Opens or creates the spool below `dir` and locks it. -EWOULDBLOCK: another process owns it;
  * -EPROTONOSUPPORT: a format version that this program does not know. */
 int spool_open(const char *dir, const struct spool_options *options, struct spool **ret_spool);
+/* Other options for an open spool, from the next append on; what is on disk stays as it is. NULL: the defaults. */
+void spool_set_options(struct spool *s, const struct spool_options *options);
 /* Reads every segment; calls `each` in the order of writing (over both logs): a message once, however
  * often it was copied; then its states, of which the last counts; a done for what was told as a message. What
  * `each` returns, when not 0, ends the replay and is returned. It may call nothing of the spool. Damage does not end it:

@@ -29,7 +29,7 @@ static int scheduler_new(struct spoold *sp)
 	return sched_new(&options, &sp->sched);
 }
 
-static int open_spool(struct spoold *sp, const char *dir)
+static struct spool_options spool_options_of(const struct spoold *sp)
 {
 	struct spool_options options = {
 		.segment_bytes = sp->conf->spool.segment_bytes,
@@ -40,6 +40,13 @@ static int open_spool(struct spoold *sp, const char *dir)
 		options.segment_bytes = SEGMENT_BYTES;
 	/* Several fit into a segment, however small it is configured. */
 	options.big_body_bytes = MIN(BIG_BODY_BYTES, options.segment_bytes / 4);
+	return options;
+}
+
+static int open_spool(struct spoold *sp, const char *dir)
+{
+	struct spool_options options = spool_options_of(sp);
+
 	return spool_open(dir, &options, &sp->spool);
 }
 
@@ -99,10 +106,13 @@ static int configure(struct spoold *sp)
 
 void spoold_reconfigure(struct spoold *sp, struct conf *conf)
 {
+	struct spool_options options;
 	int r;
 
 	conf_unref(sp->conf);
 	sp->conf = conf_ref(conf);
+	options = spool_options_of(sp);
+	spool_set_options(sp->spool, &options);
 	r = configure(sp);
 	if (r < 0)
 		log_error("spoold.reconfigure", K_ERR(r));

@@ -167,6 +167,25 @@ WORLD_TEST(smtpin_is_told_at_once_when_the_disk_is_full_and_when_it_is_not)
 	append_one(w, 1);
 }
 
+static void reconfigure_reserve(struct world *w, uint64_t bytes)
+{
+	struct conf *conf = conf_of(usual_domains, ELEMENTS(usual_domains), bytes);
+
+	spoold_reconfigure(w->sp, conf);
+	conf_unref(conf);
+}
+
+WORLD_TEST(a_reload_changes_the_reserve_of_the_open_spool)
+{
+	UNTIL(w, w->accepting);
+	reconfigure_reserve(w, UINT64_MAX / 4);
+	UNTIL(w, !w->accepting);
+	assert_int_equal(append(w, 1, to_a, 1, 100), LOCUM__APPEND_RESULT__APPEND_NO_SPACE);
+	reconfigure_reserve(w, 1);
+	UNTIL(w, w->accepting);
+	append_one(w, 1);
+}
+
 WORLD_TEST(a_failed_sync_ends_the_process_unanswered)
 {
 	int answered[2], status = 0;
@@ -479,6 +498,7 @@ int main(void)
 		cmocka_unit_test(what_smtpin_gets_wrong_is_not_taken),
 		cmocka_unit_test(an_arrival_that_cannot_be_true_does_not_park_the_message),
 		cmocka_unit_test(smtpin_is_told_whether_the_spool_takes_messages),
+		cmocka_unit_test(a_reload_changes_the_reserve_of_the_open_spool),
 		cmocka_unit_test(smtpin_is_told_at_once_when_the_disk_is_full_and_when_it_is_not),
 		cmocka_unit_test(a_failed_sync_ends_the_process_unanswered),
 		cmocka_unit_test(a_message_is_delivered_whole_and_done),
