@@ -20,6 +20,8 @@ enum option_bit {
 	OPTION_YES = 1 << 3,
 	OPTION_RAW = 1 << 4,
 	OPTION_ENVELOPE = 1 << 5,
+	OPTION_ALL = 1 << 6,
+	OPTION_TO = 1 << 7,
 	OPTION_EVERYWHERE = OPTION_CONFIG | OPTION_JSON,
 };
 
@@ -38,6 +40,8 @@ static const struct option options[] = {
 	{ "--yes", NULL, OPTION_YES, "do not ask" },
 	{ "--raw", NULL, OPTION_RAW, "without our Received header" },
 	{ "--envelope", NULL, OPTION_ENVELOPE, "the envelope as JSON instead of the message" },
+	{ "--all", NULL, OPTION_ALL, "every message" },
+	{ "--to", "DIR", OPTION_TO, "the directory to write to" },
 };
 
 struct command {
@@ -62,7 +66,14 @@ static const struct command commands[] = {
 	  "what happened to messages, also to gone ones" },
 	{ "check", "[FILE]", 0, 1, 0, cmd_check, "test a configuration without using it" },
 	{ "reload", "", 0, 0, 0, cmd_reload, "let locumd read its configuration again" },
-	{ "help", "[COMMAND]", 0, 1, 0, cmd_help, "this text" },
+	{ "spool verify", "[DIR]", 0, 1, 0, cmd_spool_verify,
+	  "read a spool without locumd, and tell what is damaged" },
+	{ "spool ls", "[DIR]", 0, 1, 0, cmd_spool_ls, "the messages of a spool, without locumd" },
+	{ "spool export", "ID|--all [DIR]", 0, 2, OPTION_ALL | OPTION_TO, cmd_spool_export,
+	  "messages as files, also out of a damaged spool" },
+	{ "spool rebuild", "[DIR] --to NEWDIR", 0, 1, OPTION_TO, cmd_spool_rebuild,
+	  "make a whole spool of what can be read" },
+	{ "help", "[COMMAND]", 0, 2, 0, cmd_help, "this text" },
 	{ "version", "", 0, 0, 0, cmd_version, "print the version" },
 };
 
@@ -119,6 +130,16 @@ static const struct command *command_find(const char *name)
 	return NULL;
 }
 
+/* "queue", or two words: "spool verify". */
+static const struct command *command_find_words(struct cli *cli, char **words)
+{
+	const char *both = strcmp(words[0], "spool") == 0 && words + 1 < cli->args + cli->arg_count
+				   ? arena_sprintf(&cli->arena, "%s %s", words[0], words[1])
+				   : NULL;
+
+	return command_find(both ? both : words[0]);
+}
+
 /* --- help --- */
 
 static void print_options(struct cli *cli, unsigned bits)
@@ -145,7 +166,7 @@ static int help_command(struct cli *cli, const struct command *c)
 
 int cmd_help(struct cli *cli)
 {
-	const struct command *c = cli->arg_count ? command_find(cli->args[0]) : NULL;
+	const struct command *c = cli->arg_count ? command_find_words(cli, cli->args) : NULL;
 
 	if (c)
 		return help_command(cli, c);
@@ -156,10 +177,10 @@ int cmd_help(struct cli *cli)
 	fprintf(cli->out,
 		"Usage: locum [--config FILE] [--json] COMMAND [ARGUMENTS]\n\nCommands:\n");
 	for (size_t i = 0; i < ELEMENTS(commands); i++) {
-		char name[32];
+		char name[64];
 
 		snprintf(name, sizeof(name), "%s %s", commands[i].name, commands[i].arguments);
-		fprintf(cli->out, "  %-18s %s\n", name, commands[i].help);
+		fprintf(cli->out, "  %-33s %s\n", name, commands[i].help);
 	}
 	fprintf(cli->out, "\nOptions:\n");
 	print_options(cli, ~0u);
@@ -216,6 +237,12 @@ static int apply(struct cli *cli, enum option_bit bit, const char *value)
 		return CLI_OK;
 	case OPTION_ENVELOPE:
 		cli->envelope = true;
+		return CLI_OK;
+	case OPTION_ALL:
+		cli->all = true;
+		return CLI_OK;
+	case OPTION_TO:
+		cli->to = value;
 		return CLI_OK;
 	case OPTION_EVERYWHERE:
 		break;
@@ -319,7 +346,11 @@ static int parse_and_run(struct parse *p)
 		return r;
 	if (!cli->command)
 		return cli_fail(cli, CLI_USAGE, "what shall I do? `locum help` lists the commands");
-	c = command_find(cli->command);
+	c = command_find_words(cli, cli->args - 1);
+	if (c && strchr(c->name, ' ')) {
+		cli->args++;
+		cli->arg_count--;
+	}
 	if (!c)
 		return cli_fail(cli, CLI_USAGE,
 				"there is no command \"%s\"; `locum help` lists them",

@@ -35,7 +35,8 @@ struct cli {
 
 	/* options */
 	const char *config;
-	bool json, yes, raw, envelope;
+	bool json, yes, raw, envelope, all;
+	const char *to;    /* a directory; NULL: not said */
 	uint32_t rows_max; /* 0: all */
 
 	enum cli_exit refusal; /* when the answer is no and does not say how to end */
@@ -68,5 +69,9 @@ int cmd_release(struct cli *cli);
 int cmd_drop(struct cli *cli);
 int cmd_reload(struct cli *cli);
 int cmd_check(struct cli *cli);
+int cmd_spool_verify(struct cli *cli);
+int cmd_spool_ls(struct cli *cli);
+int cmd_spool_export(struct cli *cli);
+int cmd_spool_rebuild(struct cli *cli);
 int cmd_version(struct cli *cli);
 int cmd_help(struct cli *cli);

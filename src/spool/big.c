@@ -93,6 +93,8 @@ int big_open(struct spool *s, msg_id id, uint64_t body_bytes, int *ret_fd)
 	uint64_t bytes;
 	int r;
 
+	if (s->big_dir < 0)
+		return -EBADMSG; /* inspected, and the directory is missing */
 	big_name(id, name);
 	fd = sys_open_at(s->big_dir, name, O_RDONLY, 0);
 	if (fd < 0)

@@ -79,8 +79,9 @@ class Unreadable(Exception):
 
 
 class Damage:
-    def __init__(self, file, offset, what, crash=False):
+    def __init__(self, file, offset, what, crash=False, kind="", note=False):
         self.file, self.offset, self.what, self.crash = file, offset, what, crash
+        self.kind, self.note = kind, note
 
     def __str__(self):
         nature = " (the trace of a crash)" if self.crash else ""
@@ -130,6 +131,17 @@ class Segment:
         self.end = None  # told by a later segment
         self.torn = None
         self.holes = []
+        self.headless = self.last = False
+        self.day = int(path.stem[:8]) if log == "held" else 0
+        self.previous_serial = 0
+
+    def salt_of_first_record(self):
+        """Both header blocks are lost: the first record stands where no mail reaches."""
+        if len(self.data) < RECORDS_AT + 8:
+            return False
+        self.salt, = struct.unpack_from("<Q", self.data, RECORDS_AT)
+        self.headless = self.header_at(RECORDS_AT, len(self.data)) is not None
+        return self.headless
 
     def header(self):
         """The valid block's fields, how many of the two are valid, or None."""
@@ -159,13 +171,13 @@ class Segment:
 
     def wrong(self, record, limit):
         if record.at + record.bytes > limit:
-            return "record cut short"
+            return "record-short", "record cut short"
         payload_at = record.at + RECORD.size
         record.payload = self.data[payload_at:payload_at + record.payload_bytes]
         if crc32c(record.payload) != record.payload_crc:
-            return "damaged envelope or state"
+            return "payload", "damaged envelope or state"
         if not record.big and crc32c(self.body(record)) != record.body_crc:
-            return "damaged body"
+            return "body", "damaged body"
         return None
 
     def body(self, record):
@@ -191,33 +203,36 @@ class Segment:
             if not record:
                 to = self.next_header(at + 8, limit)
                 zeros = to == limit and not any(self.data[at:to])
-                if not (zeros and self.end is None):
-                    self.holes.append((at, to, "damaged record"))
+                if not (zeros and (self.end is None or at >= self.torn)):
+                    self.holes.append((at, to, "record-header", "damaged record"))
                 at = to
                 continue
             wrong = self.wrong(record, limit)
             if wrong:
                 self.holes.append((at, min(at + record.bytes, limit),
-                                   f"{wrong} of {id_text(record.id)}"))
+                                   wrong[0], f"{wrong[1]} of {id_text(record.id)}"))
             else:
                 self.last_batch = record.batch8 * 8
                 if any(self.data[at + record.used:at + record.bytes]):
-                    self.holes.append((at + record.used, at + record.bytes, None))
+                    self.holes.append((at + record.used, at + record.bytes, "padding", None))
                 yield record
             at += record.bytes
 
-    def damage(self):
-        crash_from = self.last_batch if self.end is None else self.torn
-        for at, to, what in self.holes:
+    def damage(self, seal_may_be_lost):
+        crash_from = self.torn
+        if self.end is None:
+            crash_from = self.last_batch if self.last or seal_may_be_lost else len(self.data)
+        for at, to, kind, what in self.holes:
             if what is None:
-                yield Damage(self.name, at, "damaged padding, nothing lost")
+                yield Damage(self.name, at, "damaged padding, nothing lost", kind=kind)
             else:
                 crash = at >= crash_from
                 if crash and self.end is not None:
                     continue  # the start that sealed it told so
-                yield Damage(self.name, at, f"{what}, {to - at} bytes", crash)
+                yield Damage(self.name, at, f"{what}, {to - at} bytes", crash, kind)
         if self.end is not None and max(len(self.data), RECORDS_AT) < self.end:
-            yield Damage(self.name, len(self.data), f"cut short, {self.end - len(self.data)} bytes")
+            yield Damage(self.name, len(self.data), f"cut short, {self.end - len(self.data)} bytes",
+                         kind="cut-short")
 
 
 class Message:
@@ -249,11 +264,15 @@ class Spool:
     def __init__(self, root):
         self.root = Path(root)
         self.damage, self.records, self.messages = [], [], {}
+        self.headers_lost = set()  # logs in which a segment has lost its header
         self.id = self.read_identity()
         self.segments = self.read_segments()
         for segment in self.segments:
+            later = [x for x in self.segments if x.log == segment.log and x.serial > segment.serial]
+            segment.last = not later
+            lost = any(x.headless for x in later) or segment.log in self.headers_lost
             self.records.extend(segment.records())
-            self.damage.extend(segment.damage())
+            self.damage.extend(segment.damage(lost))
         self.records.sort(key=lambda record: record.sequence)
         self.settle()
         self.check_big()
@@ -261,6 +280,10 @@ class Spool:
     def read_identity(self):
         try:
             text = (self.root / "lock").read_text("latin-1")
+        except FileNotFoundError:
+            if not (self.root / "queue").is_dir() and not (self.root / "held").is_dir():
+                raise Unreadable("no spool") from None
+            text = ""
         except OSError as e:
             raise Unreadable(str(e)) from e
         m = re.match(r"locum spool (\d+)\n", text)
@@ -268,7 +291,7 @@ class Spool:
             raise Unreadable(f"version {m.group(1)}, this reader knows {VERSION}")
         m = re.fullmatch(r"locum spool \d+\n([0-9a-f]{32})\n", text)
         if not m:
-            self.damage.append(Damage("lock", 0, "no identity"))
+            self.damage.append(Damage("lock", 0, "no identity", kind="lock"))
             return None
         return bytes.fromhex(m.group(1))
 
@@ -276,9 +299,13 @@ class Spool:
         found = {}
         shapes = {"queue": r"\d{10}\.seg", "held": r"\d{8}-\d{10}\.seg"}
         for number, log in LOGS.items():
+            if not (self.root / log).is_dir():
+                self.damage.append(Damage(log, 0, "directory is missing", kind="directory"))
+                continue
             for path in sorted((self.root / log).iterdir()):
                 if not re.fullmatch(shapes[log], path.name):
-                    self.damage.append(Damage(f"{log}/{path.name}", 0, "foreign file, ignored"))
+                    self.damage.append(Damage(f"{log}/{path.name}", 0, "foreign file, ignored",
+                                              kind="foreign-file", note=True))
                     continue
                 segment = Segment(self.root, log, path)
                 if self.fits(segment, number):
@@ -291,25 +318,35 @@ class Spool:
         return segments
 
     def fits(self, segment, number):
+        def say(kind, what, crash=False):
+            self.damage.append(Damage(segment.name, 0, what, crash, kind))
+
         header, valid = segment.header()
         if not header:
+            if segment.salt_of_first_record():
+                say("header-both", "both header blocks are damaged; read all the same")
+                return True
             if any(segment.data[RECORDS_AT:]):
-                self.damage.append(Damage(segment.name, 0, "both header blocks are damaged"))
+                self.headers_lost.add(segment.log)
+                say("header-lost", "both header blocks are damaged; its records are not read")
             else:
-                self.damage.append(Damage(segment.name, 0, "empty segment", crash=True))
+                say("empty-segment", "empty segment", crash=True)
+                self.headers_lost.add(segment.log)
             return False
         if segment.version != VERSION:
             raise Unreadable(f"{segment.name}: version {segment.version}")
-        if valid < 2:
-            self.damage.append(Damage(segment.name, 0, "one header block is damaged, nothing lost"))
         if self.id is None:
             self.id = segment.spool_id
         if segment.spool_id != self.id:
-            self.damage.append(Damage(segment.name, 0, "segment of another spool, ignored"))
+            say("foreign-spool", "segment of another spool, ignored")
             return False
-        if segment.header_serial != segment.serial or segment.log_number != number:
-            self.damage.append(Damage(segment.name, 0, "segment under a wrong name, ignored"))
+        made = datetime.datetime.fromtimestamp(segment.created_wall // 10**9, datetime.timezone.utc)
+        day = int(made.strftime("%Y%m%d")) if segment.log_number == 2 else 0
+        if (segment.header_serial, segment.log_number, day) != (segment.serial, number, segment.day):
+            say("wrong-name", "segment under a wrong name, ignored")
             return False
+        if valid < 2:
+            say("header-block", "one header block is damaged, nothing lost")
         return True
 
     def settle(self):
@@ -328,10 +365,28 @@ class Spool:
     def check_big(self):
         for message in self.messages.values():
             if message.record.big:
-                try:
-                    message.body()
-                except Unreadable as e:
-                    self.damage.append(Damage(f"big/{message.id}", 0, str(e)))
+                self.check_big_of(message)
+        live = {message.id for message in self.messages.values() if message.record.big}
+        folder = self.root / "big"
+        if not folder.is_dir():
+            self.damage.append(Damage("big", 0, "directory is missing", kind="directory"))
+            return
+        for path in folder.iterdir():
+            ours = re.fullmatch(f"[{ALPHABET}]{{26}}(\\..*)?", path.name)
+            if path.name not in live:
+                kind = "big-orphan" if ours else "foreign-file"
+                self.damage.append(Damage(f"big/{path.name}", 0, kind, kind=kind, note=True))
+
+    def check_big_of(self, message):
+        path, kind = self.root / "big" / message.id, None
+        if not path.exists():
+            kind = "big-missing"
+        elif path.stat().st_size != message.bytes:
+            kind = "big-size"
+        elif crc32c(path.read_bytes()) != message.record.body_crc:
+            kind = "big-body"
+        if kind:
+            self.damage.append(Damage(f"big/{message.id}", 0, kind, kind=kind))
 
 
 def describe(message):
@@ -381,7 +436,7 @@ def main():
                   f"envelope {len(m.envelope)}, state {len(m.state)}")
     for damage in spool.damage:
         print(damage, file=sys.stderr)
-    return 1 if any(not d.crash for d in spool.damage) else 0
+    return 1 if any(not (d.crash or d.note) for d in spool.damage) else 0
 
 
 if __name__ == "__main__":
