@@ -3,10 +3,11 @@
 import os
 import signal
 import subprocess
+import threading
 import time
 
 from common import Cast, only_headers_added, queue_empty
-from harness import BUILD, check, make_message, send_one, wait_until
+from harness import BUILD, Client, check, make_message, send_one, wait_until
 from peers import Fake
 from scenario import scenario
 
@@ -108,6 +109,50 @@ def reload(w):
     wait_until(lambda: send_one(w, c.mx2.ip, make_message("no"), rcpts=("r@second.test",))[0] == 550,
                5, "SIGHUP does not reload")
     check(c.node.status()["messages"] == 2, "mail of a removed domain is gone")
+
+
+@scenario("a reload moves port 25 between addresses: clients are served all the while", seconds=60)
+def move_port(w):
+    c = Cast(w, postfix=False, extra="processes { smtpin = 2 }")
+    kept = Client(w.client, c.mx2.ip)  # a session of before goes on
+    stop, served, gaps = threading.Event(), [], [0]
+
+    def knock():
+        since = None
+        while not stop.is_set():
+            try:
+                s = Client(w.client, c.mx2.ip, helo=None, seconds=5)
+                served.append(s.greeting[0])
+                s.close()
+                if since:
+                    gaps.append(time.monotonic() - since)
+                since = None
+            except OSError:
+                since = since or time.monotonic()
+    knocking = threading.Thread(target=knock)
+    knocking.start()
+    moves = ["0.0.0.0:25", f"{c.mx2.ip}:25", "[::]:25", "0.0.0.0:25", "[::]:25", f"{c.mx2.ip}:25"]
+    for address in moves:
+        c.node.listen = [address]
+        c.node.write_config()
+        c.node.command("reload")
+        before = len(served)
+        wait_until(lambda: len(served) > before + 3, 5, f"not served after the move to {address}")
+    code, text = kept.send(make_message("kept"))
+    check(code == 250, "a session of before was ended", code, text)
+
+    c.node.listen = ["0.0.0.0:25", "192.0.2.99:26"]  # an address that is not here
+    c.node.write_config()
+    done = c.node.command("reload", check_status=False)
+    check(done.returncode != 0 and "192.0.2.99:26" in done.stdout + done.stderr,
+          "a wrong address is not named", done.stdout, done.stderr)
+    before = len(served)
+    wait_until(lambda: len(served) > before + 3, 5, "the old address is lost after a failed move")
+    stop.set()
+    knocking.join()
+    check(max(gaps) < 0.5, "refused longer than for a moment", gaps)
+    return (f"{len(served)} served during 6 moves and one that failed, "
+            f"the longest gap {1000 * max(gaps):.0f} ms")
 
 
 @scenario("locum without a running locumd, and locumd beside another: told, not guessed", seconds=60)

@@ -132,6 +132,94 @@ static void a_reload_keeps_what_it_has(void **state)
 	assert_int_equal(call("127.0.0.1", port), -ECONNREFUSED);
 }
 
+/* A process that has not heard yet holds the old sockets a little longer. */
+static void hold(const struct listeners *l, int *fd)
+{
+	for (size_t i = 0; i < l->count; i++)
+		fd[i] = sys_dup(l->entry[i].fd);
+}
+
+static uint16_t free_port(void)
+{
+	struct listeners probe;
+	uint16_t port;
+
+	want("mx", "::", 0);
+	assert_int_equal(listeners_open(&conf, NULL, 0, &probe, &error), 0);
+	port = probe.entry[0].address.port;
+	listeners_done(&probe);
+	conf.listen_count = 0;
+	return port;
+}
+
+static void want_all(const char *const *address, uint16_t port)
+{
+	conf.listen_count = 0;
+	for (size_t i = 0; i < 2 && address[i]; i++)
+		want(address[i], address[i], port);
+}
+
+static void a_reload_moves_a_port_between_addresses(void **state)
+{
+	static const struct {
+		const char *from[2], *to[2], *served[2], *refused;
+	} moves[] = {
+		{ { "0.0.0.0" }, { "127.0.0.1" }, { "127.0.0.1" }, "127.0.0.2" },
+		{ { "127.0.0.1" }, { "0.0.0.0" }, { "127.0.0.1", "127.0.0.2" }, "::1" },
+		{ { "::" }, { "0.0.0.0" }, { "127.0.0.1" }, "::1" },
+		{ { "0.0.0.0" }, { "::" }, { "127.0.0.1", "::1" }, NULL },
+		{ { "::" }, { "127.0.0.2" }, { "127.0.0.2" }, "127.0.0.1" },
+		{ { "::" }, { "::", "0.0.0.0" }, { "127.0.0.1", "::1" }, NULL },
+		{ { "::", "0.0.0.0" }, { "::" }, { "127.0.0.1", "::1" }, NULL },
+		{ { "127.0.0.1", "127.0.0.2" }, { "0.0.0.0" }, { "127.0.0.1", "127.0.0.3" }, NULL },
+	};
+	const uint16_t port = free_port();
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(moves); i++) {
+		struct listeners before, after;
+		int held[2] = { -1, -1 };
+
+		want_all(moves[i].from, port);
+		assert_int_equal(listeners_open(&conf, NULL, 0, &before, &error), 0);
+		hold(&before, held);
+		want_all(moves[i].to, port);
+		if (listeners_open(&conf, &before, 0, &after, &error) < 0)
+			fail_msg("%zu: %.*s", i, STR_ARG(buf_str(&error)));
+		listeners_done(&before);
+		for (size_t s = 0; s < 2 && moves[i].served[s]; s++)
+			if (call(moves[i].served[s], port) < 0)
+				fail_msg("%zu: %s is not served", i, moves[i].served[s]);
+		closep(&held[0]);
+		closep(&held[1]);
+		if (moves[i].refused)
+			assert_int_equal(call(moves[i].refused, port), -ECONNREFUSED);
+		listeners_done(&after);
+	}
+}
+
+static void a_move_that_fails_leaves_the_old_address_served(void **state)
+{
+	struct listeners foreign, before, after;
+	const uint16_t port = free_port();
+
+	(void)state;
+	want("foreign", "127.0.0.1", 0);
+	assert_int_equal(listeners_open(&conf, NULL, 0, &foreign, &error), 0);
+	conf.listen_count = 0;
+	want("mx", "0.0.0.0", port);
+	assert_int_equal(listeners_open(&conf, NULL, 0, &before, &error), 0);
+	conf.listen_count = 0;
+	want("mx", "127.0.0.1", port);
+	want("busy", "127.0.0.1", foreign.entry[0].address.port);
+	assert_int_equal(listeners_open(&conf, &before, 0, &after, &error), -EADDRINUSE);
+	assert_true(str_find(buf_str(&error), STR("listen \"busy\"")) >= 0);
+	assert_int_equal(call("127.0.0.2", port), 0);
+	assert_true(sys_accept(before.entry[0].fd, NULL, &(socklen_t){ 0 }) >= 0);
+	listeners_done(&before);
+	listeners_done(&foreign);
+}
+
 static void the_addresses_are_said(void **state)
 {
 	_cleanup_(buf_done) struct buf text = { 0 };
@@ -149,9 +237,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-		TEST(port_0_becomes_a_real_one),        TEST(ipv6_wildcard_takes_ipv4),
-		TEST(both_wildcards_live_side_by_side), TEST(a_busy_address_is_named),
-		TEST(a_reload_keeps_what_it_has),       TEST(the_addresses_are_said),
+		TEST(port_0_becomes_a_real_one),
+		TEST(ipv6_wildcard_takes_ipv4),
+		TEST(both_wildcards_live_side_by_side),
+		TEST(a_busy_address_is_named),
+		TEST(a_reload_keeps_what_it_has),
+		TEST(the_addresses_are_said),
+		TEST(a_reload_moves_a_port_between_addresses),
+		TEST(a_move_that_fails_leaves_the_old_address_served),
 #undef TEST
 	};
 

@@ -38,6 +38,7 @@ struct child {
 struct listener {
 	char name[64];
 	struct addr address;
+	bool only_ipv6; /* takes no IPv4 beside it */
 	int fd;
 };
 
@@ -80,7 +81,9 @@ int exe_dir_find(struct supervisor *sup);
 
 /* --- listeners.c --- */
 /* Opens what `conf` names into *ret; sockets that `have` (may be NULL) has already are taken over as
- * duplicates. patience: how long to wait for an address that is still in use. Blocks. */
+ * duplicates. One of `have` that is not wanted any more but in the way (a wildcard and an address on the
+ * same port) stops listening first; on failure, with words in ret_error, all of `have` listen as before.
+ * patience: how long to wait for an address that is still in use. Blocks. */
 int listeners_open(const struct conf *conf, const struct listeners *have, nsec patience,
 		   struct listeners *ret, struct buf *ret_error);
 void listeners_done(struct listeners *l);

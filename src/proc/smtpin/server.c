@@ -12,6 +12,7 @@
 #define SHUTDOWN_TIME (30 * NSEC_S)
 #define ABORT_TIME (5 * NSEC_S)
 #define OUT_OF_DESCRIPTORS_TIME (100 * NSEC_MS)
+#define STOPPED_TIME (20 * NSEC_MS)
 
 /* Owned by the task that accepts on it, or by the incoming list before that. */
 struct listener {
@@ -164,6 +165,8 @@ static void accept_one(struct task *tk, struct listener *l)
 		welcome(l->srv, l, fd, (struct sockaddr *)&sa);
 	else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM)
 		task_sleep(tk, OUT_OF_DESCRIPTORS_TIME);
+	else if (fd == -EINVAL) /* locumd made it stop; its successor comes in a moment */
+		task_sleep(tk, STOPPED_TIME);
 }
 
 /* One connection a wake-up: the other processes that watch this socket get their share. */
