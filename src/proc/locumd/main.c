@@ -61,18 +61,36 @@ static bool parse_arguments(int argc, char **argv, const char **ret_config, int 
 	return false;
 }
 
+/* A session of smtpin's is a socket and, with a message, a memory file; beside them it has a few of its own. */
+#define DESCRIPTORS_A_SESSION 2
+#define DESCRIPTORS_OTHER 512
+
+static void say_few_descriptors(const struct conf *conf, uint64_t limit, uint64_t wanted)
+{
+	uint64_t sessions =
+		limit > DESCRIPTORS_OTHER ? (limit - DESCRIPTORS_OTHER) / DESCRIPTORS_A_SESSION : 0;
+
+	if (limit < wanted)
+		log_warn("descriptors.few", K_INT("limit", limit), K_INT("wanted", wanted),
+			 K_INT("sessions_a_process", sessions),
+			 K_INT("sessions_configured", conf->limits.sessions),
+			 K_Z("hint", "raise LimitNOFILE= (ulimit -Hn), or lower limits.sessions"));
+}
+
 /* Children inherit it, and lower it to what they need. */
 static void raise_descriptor_limit(const struct conf *conf)
 {
+	rlim_t wanted = (rlim_t)DESCRIPTORS_A_SESSION * conf->limits.sessions + DESCRIPTORS_OTHER;
 	struct rlimit l, more;
 
 	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
 		return;
-	more.rlim_cur = more.rlim_max = MAX(l.rlim_max, (rlim_t)2 * conf->limits.sessions + 1024);
+	more.rlim_cur = more.rlim_max = MAX(l.rlim_max, wanted);
 	if (setrlimit(RLIMIT_NOFILE, &more) == 0)
 		return;
 	l.rlim_cur = l.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &l);
+	say_few_descriptors(conf, l.rlim_max, wanted);
 }
 
 static int read_config(struct supervisor *sup, struct buf *ret_error)
