@@ -1,0 +1,180 @@
+/*
+ * fault: the calls of task/sys.h that touch the disk, wrapped when linking. The call number `at` fails; `sticky`:
+ * and all that write after it. One include a test executable.
+ */
+#pragma once
+
+#include "base/cleanup.h"
+#include "task/sys.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+enum fault_mode {
+	MODE_ERROR, /* nothing happens, the error is returned */
+	MODE_SHORT, /* a write puts half of it on disk first */
+	MODE_LOSE, /* a sync fails, what was written to the file since its last sync is not there */
+	MODE_LOSE_PAGES, /* the same of every second page */
+	MODES,
+};
+
+#define CALLS_MAX 4096
+
+static struct {
+	unsigned calls, at, at_was; /* at 0: never */
+	int error;
+	enum fault_mode mode;
+	bool sticky, struck;
+	const char *where;
+	const char *log[CALLS_MAX]; /* of the newest run; call n is [n - 1] */
+} injected;
+
+/* What a file held before writes that are not synced yet, newest last. */
+#define UNDO_MAX 256
+static struct undo {
+	ino_t inode;
+	uint64_t at;
+	size_t bytes;
+	char *before;
+} undo[UNDO_MAX];
+static size_t undo_count;
+
+static inline ino_t inode_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 ? 0 : st.st_ino;
+}
+
+static inline void undo_forget(ino_t inode)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < undo_count; i++) {
+		if (inode && undo[i].inode != inode)
+			undo[kept++] = undo[i];
+		else
+			free(undo[i].before);
+	}
+	undo_count = kept;
+}
+
+static inline void undo_note(int fd, size_t n, uint64_t at)
+{
+	struct undo *u = &undo[undo_count];
+
+	if (undo_count == UNDO_MAX)
+		return;
+	*u = (struct undo){ inode_of(fd), at, n, calloc(1, n + 1) };
+	if (pread(fd, u->before, n, (off_t)at) >= 0)
+		undo_count++;
+}
+
+static inline void undo_apply(int fd, bool every_second)
+{
+	ino_t inode = inode_of(fd);
+
+	for (size_t i = undo_count; i-- > 0;) {
+		const struct undo *u = &undo[i];
+
+		for (size_t done = 0; u->inode == inode && done < u->bytes;) {
+			uint64_t at = u->at + done;
+			size_t n = MIN(4096 - at % 4096, u->bytes - done);
+
+			if (!every_second || at / 4096 % 2)
+				(void)!pwrite(fd, u->before + done, n, (off_t)at);
+			done += n;
+		}
+	}
+	undo_forget(inode);
+}
+
+static inline void inject(unsigned at, int error, enum fault_mode mode, bool sticky)
+{
+	undo_forget(0);
+	injected.calls = 0;
+	injected.at = injected.at_was = at;
+	injected.error = error;
+	injected.mode = mode;
+	injected.sticky = sticky;
+	injected.struck = false;
+	injected.where = "";
+}
+
+static inline bool strikes(const char *where, bool writes)
+{
+	if (injected.calls < CALLS_MAX)
+		injected.log[injected.calls] = where;
+	injected.calls++;
+	if (injected.at == 0)
+		return false;
+	if (injected.calls != injected.at && !(injected.sticky && injected.struck && writes))
+		return false;
+	if (!injected.struck)
+		injected.where = where;
+	injected.struck = true;
+	return true;
+}
+
+#define WRAP(type, name, writes, parameters, ...)                                                  \
+	type __real_##name parameters;                                                             \
+	type __wrap_##name parameters;                                                             \
+	type __wrap_##name parameters                                                              \
+	{                                                                                          \
+		return strikes(#name, writes) ? injected.error : __real_##name(__VA_ARGS__);       \
+	}
+
+WRAP(int, sys_mkdir_at, true, (int dir, const char *name, mode_t mode), dir, name, mode)
+WRAP(int, sys_open_at, false, (int dir, const char *name, int flags, mode_t mode), dir, name, flags,
+     mode)
+WRAP(ssize_t, sys_read_at, false, (int fd, void *p, size_t n, uint64_t at), fd, p, n, at)
+WRAP(int, sys_allocate, true, (int fd, uint64_t at, uint64_t n), fd, at, n)
+WRAP(int, sys_write_out, true, (int fd, uint64_t at, uint64_t n), fd, at, n)
+WRAP(int, sys_truncate, true, (int fd, uint64_t n), fd, n)
+WRAP(int, sys_rename_at, true, (int dir, const char *from, const char *to), dir, from, to)
+WRAP(int, sys_unlink_at, true, (int dir, const char *name), dir, name)
+WRAP(int, sys_size, false, (int fd, uint64_t *n), fd, n)
+WRAP(int, sys_free_bytes, false, (int fd, uint64_t *n), fd, n)
+WRAP(int, sys_lock, false, (int fd), fd)
+WRAP(int, sys_list_dir, false, (int dir, int (*f)(void *arg, const char *name), void *arg), dir, f,
+     arg)
+
+int __real_sys_write_at(int fd, str bytes, uint64_t at);
+int __wrap_sys_write_at(int fd, str bytes, uint64_t at);
+int __wrap_sys_write_at(int fd, str bytes, uint64_t at)
+{
+	undo_note(fd, bytes.n, at);
+	if (!strikes("sys_write_at", true))
+		return __real_sys_write_at(fd, bytes, at);
+	if (injected.mode == MODE_SHORT)
+		__real_sys_write_at(fd, str_first(bytes, bytes.n / 2), at);
+	return injected.error;
+}
+
+static inline int sync_or_strike(int fd, const char *where, int (*real)(int fd))
+{
+	int r;
+
+	if (!strikes(where, true)) {
+		r = real(fd);
+		undo_forget(inode_of(fd));
+		return r;
+	}
+	if (injected.mode == MODE_LOSE || injected.mode == MODE_LOSE_PAGES)
+		undo_apply(fd, injected.mode == MODE_LOSE_PAGES);
+	return injected.error;
+}
+
+int __real_sys_sync_data(int fd);
+int __wrap_sys_sync_data(int fd);
+int __wrap_sys_sync_data(int fd)
+{
+	return sync_or_strike(fd, "sys_sync_data", __real_sys_sync_data);
+}
+
+int __real_sys_sync(int fd);
+int __wrap_sys_sync(int fd);
+int __wrap_sys_sync(int fd)
+{
+	return sync_or_strike(fd, "sys_sync", __real_sys_sync);
+}
