@@ -17,7 +17,9 @@ from harness import Process, check, sh, wait_until
 
 class Dns:
     """NSD, authoritative for the root: whatever is not written here does not exist. All TTLs are a
-    second, so that a change is seen at once."""
+    second, so that a change is seen at once, unless `ttl` was set before it."""
+
+    ttl = 1
 
     def __init__(self, host, records):
         self.host, self.world = host, host.world
@@ -49,7 +51,7 @@ zone:
     def records(self, text):
         serial = int(time.time() * 10) % (1 << 32)
         (self.dir / "zone").write_text(
-            f"$ORIGIN .\n$TTL 1\n@ SOA ns.test. root.test. {serial} 60 60 600 1\n@ NS ns.test.\n"
+            f"$ORIGIN .\n$TTL {self.ttl}\n@ SOA ns.test. root.test. {serial} 60 60 600 {self.ttl}\n@ NS ns.test.\n"
             f"ns.test. A {self.host.ip}\n" +
             "".join(line.strip() + "\n" for line in text.splitlines()))
 

@@ -55,6 +55,36 @@ for words, zone in KEPT.items():
     scenario(f"{words}: kept with an alert, not bounced, delivered once it is corrected",
              seconds=120, records=zone)(kept)
 
+WRONG = {
+    "a domain that does not exist": "elsewhere.test. A 192.0.2.10",
+    "an mx that leads nowhere": """
+        example.test. MX 10 primary.example.test.
+        primary.example.test. A 192.0.2.99""",
+}
+
+
+def flushed(w, records):
+    c = Cast(w, postfix=False, start=False)
+    c.dns.ttl = 3600  # as in life: what is wrong stays in every cache
+    c.dns.change(records)
+    fake = Fake(c.primary).up()
+    c.node.start()
+    c.send("queued")
+    wait_until(lambda: "destination.down" in c.node.log() or "route.none" in c.node.log(), 15,
+               "it was not tried")
+    time.sleep(1)
+    c.dns.change(ZONE)
+    c.node.command("flush", "example.test")
+    began = time.monotonic()
+    arrives(fake, "queued", 5, "not delivered within 5 seconds of a flush")
+    queue_empty(c.node)
+    return f"delivered {time.monotonic() - began:.1f} s after the flush"
+
+
+for words, zone in WRONG.items():
+    scenario(f"dns named {words}, is corrected: `locum flush` delivers at once", seconds=60,
+             records=zone)(flushed)
+
 ROUTES = {
     "a cname leads to the domain's mx": """
         example.test. CNAME other.test.

@@ -8,6 +8,7 @@
 
 #define REPLY_WAIT (10 * NSEC_S)
 #define SHUTDOWN_WAIT (5 * NSEC_S)
+#define FORGET_EVERY (100 * NSEC_MS) /* a new resolver costs; a cache younger than this may stay */
 
 /* --- the resolver --- */
 
@@ -37,8 +38,9 @@ static int start_resolver(struct task *tk, struct netd *n, struct conf *conf)
 	}
 	resolver_unref(n->resolver);
 	n->resolver = r;
+	conf_ref(conf); /* it may be the same */
 	conf_unref(n->resolver_conf);
-	n->resolver_conf = conf_ref(conf);
+	n->resolver_conf = conf;
 	log_info("resolver.ready", K_INT("servers", options.server_count),
 		 K_Z("dnssec", options.anchors.n ? "yes" : "no"));
 	return 0;
@@ -106,6 +108,18 @@ static void reconfigured(struct task *tk, struct worker *w)
 	}
 	if (!same_servers(old, w->conf))
 		start_resolver(tk, n, w->conf);
+}
+
+/* A new resolver knows nothing yet. Where it cannot be had, the old one goes on. */
+static void forget(struct task *tk, struct netd *n)
+{
+	nsec now = task_now(tk);
+
+	if (n->forgot_at && now - n->forgot_at < FORGET_EVERY)
+		return;
+	n->forgot_at = now;
+	routes_expire(&n->routes);
+	start_resolver(tk, n, n->resolver_conf);
 }
 
 /* --- requests: one task each --- */
@@ -232,6 +246,8 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 	struct worker *w = arg;
 	int r;
 
+	if (m->packet->body_case == LOCUM__PACKET__BODY_FORGET_DNS)
+		forget(tk, w->arg);
 	if (m->packet->body_case != LOCUM__PACKET__BODY_DIAL &&
 	    m->packet->body_case != LOCUM__PACKET__BODY_REVERSE_NAME)
 		return;

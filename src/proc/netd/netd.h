@@ -21,6 +21,7 @@ struct netd {
 	struct group tasks;
 	struct list requests;
 	unsigned dials, reverses;
+	nsec forgot_at; /* when the resolver's cache was emptied last */
 };
 
 extern const struct worker_hooks netd_hooks;

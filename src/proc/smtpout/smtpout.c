@@ -57,12 +57,25 @@ static void decline(struct task *tk, struct channel *ch, const Locum__Packet *qu
 	ipc_reply(tk, ch, question->call, &packet, -1, task_in(tk, DECLINE_TIME));
 }
 
+/* On to netd, before the dials that come behind it. A netd that is away has nothing to forget. */
+static void forget_dns(struct task *tk, struct smtpout *so)
+{
+	Locum__ForgetDns forget = LOCUM__FORGET_DNS__INIT;
+	IPC_PACKET(packet, FORGET_DNS, forget_dns, &forget);
+
+	ipc_send(tk, so->netd, &packet, -1, task_in(tk, NSEC_S));
+}
+
 static void message(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)
 {
 	struct worker *w = arg;
 	struct smtpout *so = w->arg;
 	int r = -EINVAL;
 
+	if (m->packet->body_case == LOCUM__PACKET__BODY_FORGET_DNS) {
+		forget_dns(tk, so);
+		return;
+	}
 	if (so->stopping) {
 		decline(tk, ch, m->packet, "smtpout is shutting down");
 		return;

@@ -153,11 +153,23 @@ int command_drop(struct task *tk, struct command *c)
 	return change_any(tk, c, &changes[DROP]);
 }
 
+/* Who flushes has often just corrected DNS: what it said before is not to be tried again. Channels keep the order, so
+ * the probes that follow come after it. */
+static void forget_dns(struct task *tk, struct spoold *sp)
+{
+	Locum__ForgetDns forget = LOCUM__FORGET_DNS__INIT;
+	IPC_PACKET(packet, FORGET_DNS, forget_dns, &forget);
+
+	if (ipc_send(tk, deliver_smtpout(sp), &packet, -1, task_in(tk, NSEC_S)) < 0)
+		log_warn("flush.untold", K_Z("reason", "smtpout is away"));
+}
+
 int command_flush(struct task *tk, struct command *c)
 {
 	struct spoold *sp = c->client->sp;
 	struct sched_domain *domain = NULL;
 
+	forget_dns(tk, sp);
 	if (*c->ask->domain) {
 		domain = sched_domain_find(sp->sched, str_of(c->ask->domain));
 		if (!domain)

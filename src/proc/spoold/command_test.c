@@ -210,6 +210,7 @@ WORLD_TEST(a_flush_tries_at_once_what_waits)
 	w->script = it_works;
 	assert_int_equal(ask_verb(w, LOCUM__VERB__FLUSH, "a.example")->count, 1);
 	UNTIL(w, is_done(w, 1));
+	assert_int_equal(w->dns_forgotten, 1);
 	assert_string_not_equal(ask_verb(w, LOCUM__VERB__FLUSH, "x.example")->error, "");
 	assert_string_equal(ask_verb(w, LOCUM__VERB__FLUSH, "")->error, "");
 }

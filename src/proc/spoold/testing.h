@@ -67,7 +67,7 @@ struct world {
 	struct script script;
 	Locum__Outcome by_recipient[8]; /* by the recipient's number; OUTCOME_NONE: the script's */
 	bool silent;                    /* takes questions, answers nothing */
-	unsigned deliveries, probes, asked_in_all;
+	unsigned deliveries, probes, dns_forgotten, asked_in_all;
 	uint32_t asked[TRIES_MAX], asked_count; /* recipients of the last Deliver */
 	bool ambiguous, body_ok;
 	char domain[64];
@@ -183,6 +183,10 @@ static inline void fake_smtpout(struct task *tk, struct channel *ch, struct ipc_
 	Locum__Probed probed = LOCUM__PROBED__INIT;
 
 	(void)tk;
+	if (m->packet->body_case == LOCUM__PACKET__BODY_FORGET_DNS) {
+		w->dns_forgotten++;
+		return;
+	}
 	if (m->packet->body_case == LOCUM__PACKET__BODY_PROBE) {
 		IPC_PACKET(p, PROBED, probed, &probed);
 		w->probes++;
