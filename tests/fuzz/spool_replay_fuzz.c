@@ -120,6 +120,7 @@ static void write_segment(enum spool_log log, uint32_t serial, uint32_t previous
 	h->log = log + 1;
 	h->serial = serial;
 	h->salt = SALT;
+	h->created_wall = 1767268800 * NSEC_S; /* the day of a held one's name */
 	h->start = serial;
 	h->previous_serial = previous;
 	h->previous_end = h->previous_torn = end;
