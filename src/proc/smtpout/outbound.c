@@ -20,7 +20,9 @@ struct search {
 int outbound_init(struct outbound *o, struct loop *loop, struct dialer *dialer,
 		  struct ssl_ctx_st *tls, str our_name)
 {
-	*o = (struct outbound){ .loop = loop, .dialer = dialer, .tls = tls };
+	*o = (struct outbound){
+		.loop = loop, .dialer = dialer, .tls = tls, .limits = &conn_limits_delivery
+	};
 	str_copy(our_name, o->our_name, sizeof(o->our_name));
 	return pool_init(&o->pool, loop);
 }
@@ -230,7 +232,7 @@ void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct ha
 {
 	struct search s = { .o = o,
 			    .domain = domain,
-			    .limits = &conn_limits_delivery,
+			    .limits = o->limits,
 			    .arena = h->arena,
 			    .ends = task_in(tk, OUTBOUND_DELIVERY_MAX),
 			    .more = true };
@@ -243,7 +245,7 @@ void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct ha
 			*ret_contact = s.best;
 			return;
 		}
-		c->limits = &conn_limits_delivery;
+		c->limits = o->limits;
 		c->ends = s.ends;
 		transaction_run(tk, c, h);
 		/* A connection that died in the pool: its siblings are likely as dead, a fresh one

@@ -45,7 +45,8 @@ struct dialer {
 struct outbound {
 	struct loop *loop;
 	struct dialer *dialer;
-	struct ssl_ctx_st *tls; /* NULL: no STARTTLS */
+	struct ssl_ctx_st *tls;           /* NULL: no STARTTLS */
+	const struct conn_limits *limits; /* of deliveries: conn_limits_delivery, but in tests */
 	char our_name[CONN_HOST_MAX];
 	struct pool pool;
 	struct plain_hosts plain;

@@ -203,6 +203,91 @@ static void delivered_task(struct task *tk, void *arg)
 	tear_down(tk, w);
 }
 
+/* All of RFC 5321 §4.5.3.2, a thousandth of a minute for a minute. */
+static const struct conn_limits hasty = {
+	.greeting = 300 * NSEC_MS,
+	.command = 300 * NSEC_MS,
+	.tls = 60 * NSEC_MS,
+	.data = 120 * NSEC_MS,
+	.block = 180 * NSEC_MS,
+	.final = 600 * NSEC_MS,
+};
+
+/* Where a primary freezes, and how long the delivery may last then. */
+static const struct freeze {
+	const char *script[12];
+	nsec limit;
+	Locum__Outcome outcome;
+	const char *text;
+	bool talked; /* it had said EHLO's reply: it is there */
+} freezes[] = {
+	{ { "mute" },
+	  300 * NSEC_MS,
+	  LOCUM__OUTCOME__OUTCOME_NONE,
+	  "no answer in time at greeting" },
+	{ { ">220 mx", "mute" },
+	  300 * NSEC_MS,
+	  LOCUM__OUTCOME__OUTCOME_NONE,
+	  "no answer in time at EHLO" },
+	{ { HELLO, "mute" },
+	  300 * NSEC_MS,
+	  LOCUM__OUTCOME__OUTCOME_NONE,
+	  "no answer in time at MAIL",
+	  .talked = true },
+	{ { HELLO, "<MAIL FROM:<s@x>", "<RCPT TO:<a@y>", "<DATA", ">250 ok", ">250 ok", "mute" },
+	  120 * NSEC_MS,
+	  LOCUM__OUTCOME__OUTCOME_NONE,
+	  "no answer in time at DATA",
+	  .talked = true },
+	{ { HELLO, "<MAIL FROM:<s@x>", "<RCPT TO:<a@y>", "<DATA", ">250 ok", ">250 ok", ">354 go",
+	    "mute" },
+	  600 * NSEC_MS,
+	  LOCUM__OUTCOME__OUTCOME_AMBIGUOUS,
+	  "no answer in time at the final dot",
+	  .talked = true },
+};
+
+static void frozen_task(struct task *tk, void *arg)
+{
+	static const char *const thawed[] = { HELLO,
+					      "<MAIL FROM:<s@x>",
+					      "<RCPT TO:<a@y>",
+					      "<DATA",
+					      ">250 ok",
+					      ">250 ok",
+					      ">354 go",
+					      "dot",
+					      ">250 2.0.0 taken",
+					      NULL };
+	const struct freeze *k = arg;
+	struct world *w = set_up(tk, k->script);
+	nsec began = task_now(tk);
+	const Locum__Delivered *d;
+
+	w->so.outbound.limits = &hasty;
+	ask_deliver(tk, w, (uint32_t[]){ 0 }, 1, false);
+	assert_int_equal(w->call_result, 0);
+	d = w->answer.packet->delivered;
+	assert_true(task_now(tk) - began >= k->limit);
+	assert_true(task_now(tk) - began < k->limit + 2 * NSEC_S);
+	assert_int_equal(d->attempt, k->talked ? LOCUM__ATTEMPT__ATTEMPT_LOST
+					       : LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE);
+	assert_int_equal(d->outcomes[0]->outcome, k->outcome);
+	if (str_find(str_of(d->text), str_of(k->text)) < 0)
+		fail_msg("%s: %s", k->text, d->text);
+	ipc_message_done(&w->answer);
+	/* Nothing of the frozen connection is used again. */
+	while (!w->server.ended)
+		task_sleep(tk, NSEC_MS);
+	fake_server_done(&w->server);
+	w->script = thawed;
+	ask_deliver(tk, w, (uint32_t[]){ 0 }, 1, false);
+	assert_int_equal(w->dials, 2);
+	assert_int_equal(w->answer.packet->delivered->outcomes[0]->outcome,
+			 LOCUM__OUTCOME__OUTCOME_DELIVERED);
+	tear_down(tk, w);
+}
+
 static void no_host_task(struct task *tk, void *arg)
 {
 	struct world *w = set_up(tk, NULL);
@@ -347,6 +432,25 @@ static void a_deliver_becomes_a_transaction_and_a_delivered(void **state)
 	fake_run(delivered_task, NULL);
 }
 
+static void a_frozen_primary_ends_the_delivery_in_its_time(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(freezes); i++)
+		fake_run(frozen_task, (void *)&freezes[i]);
+}
+
+/* RFC 5321 §4.5.3.2: what a delivery must allow at least; and in all, less than spoold waits. */
+static void the_limits_are_those_of_rfc_5321(void **state)
+{
+	const struct conn_limits *l = &conn_limits_delivery;
+
+	(void)state;
+	assert_true(l->greeting >= 5 * NSEC_MINUTE && l->command >= 5 * NSEC_MINUTE);
+	assert_true(l->data >= 2 * NSEC_MINUTE && l->block >= 3 * NSEC_MINUTE);
+	assert_true(l->final >= 10 * NSEC_MINUTE);
+	assert_true(l->greeting + l->command + l->final <= OUTBOUND_DELIVERY_MAX);
+}
+
 static void what_netd_says_reaches_spoold(void **state)
 {
 	(void)state;
@@ -388,6 +492,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_deliver_becomes_a_transaction_and_a_delivered),
+		cmocka_unit_test(a_frozen_primary_ends_the_delivery_in_its_time),
+		cmocka_unit_test(the_limits_are_those_of_rfc_5321),
 		cmocka_unit_test(what_netd_says_reaches_spoold),
 		cmocka_unit_test(a_netd_that_is_restarted_is_waited_for),
 		cmocka_unit_test(a_damaged_envelope_is_not_tried),
