@@ -343,6 +343,7 @@ static void a_segment_without_any_header_is_reported_and_kept(void **state)
 	spool_close(s);
 	file_flip(path_in(dir, 1), 40);
 	file_flip(path_in(dir, 1), 4096 + 50);
+	file_flip(path_in(dir, 1), FORMAT_RECORDS_AT + 30);
 	for (int start = 0; start < 2; start++) {
 		s = spool_start(dir, &small, &tale);
 		assert_int_equal(tale.damages, 1);
@@ -352,8 +353,104 @@ static void a_segment_without_any_header_is_reported_and_kept(void **state)
 		assert_int_equal(access(path_in(dir, 1), F_OK), 0);
 	}
 	file_flip(path_in(dir, 1), 40);
+	file_flip(path_in(dir, 1), FORMAT_RECORDS_AT + 30);
 	s = spool_start(dir, &small, &tale);
 	assert_true(tale.of[1].alive && tale.of[11].alive);
+	spool_close(s);
+}
+
+/* The first record stands where no mail reaches: it tells the salt. */
+static void a_segment_that_lost_its_header_is_read_by_its_first_record(void **state)
+{
+	struct step steps[STEPS];
+	bool lost[STEPS] = { false };
+	struct spool *s = spool_start(dir, &small, &tale);
+
+	(void)state;
+	write_plan(s, steps);
+	spool_close(s);
+	file_flip(path_in(dir, 1), 40);
+	file_flip(path_in(dir, 1), 4096 + 50);
+	expect_without(steps, lost);
+	for (int start = 0; start < 3; start++) {
+		s = spool_start(dir, &small, &tale);
+		assert_int_equal(tale.damages, 1);
+		assert_non_null(strstr(tale.last_damage, "read all the same"));
+		check_tale(s);
+		put_synced(s, 10 + (unsigned)start, 9);
+		compact_all(s);
+		assert_int_equal(access(path_in(dir, 1), F_OK), 0);
+		spool_close(s);
+	}
+}
+
+/* Numbers given in a segment that cannot be read must not be given again. */
+static void an_unreadable_newest_segment_does_not_give_its_numbers_back(void **state)
+{
+	struct spool *s = spool_start(dir, &small, &tale);
+	uint64_t first;
+
+	(void)state;
+	put_synced(s, 1, 10);
+	spool_close(s);
+	s = spool_start(dir, &small, &tale);
+	put_synced(s, 2, 10);
+	first = s->start;
+	spool_close(s);
+	file_flip(path_in(dir, 2), 40);
+	file_flip(path_in(dir, 2), 4096 + 50);
+	file_flip(path_in(dir, 2), FORMAT_RECORDS_AT + 30);
+	s = spool_start(dir, &small, &tale);
+	assert_true(s->start > first);
+	spool_close(s);
+}
+
+/* A start that finds a torn end seals it, and the seal stays as long as the segment. */
+static void a_hole_at_the_end_without_a_seal_and_before_others_is_damage(void **state)
+{
+	struct step steps[STEPS];
+	struct spool *s = spool_start(dir, &small, &tale);
+
+	(void)state;
+	write_plan(s, steps);
+	spool_close(s);
+	for (unsigned n = 20; n < 22; n++) {
+		s = spool_start(dir, &small, &tale);
+		put_synced(s, n, 9);
+		spool_close(s);
+	}
+	file_flip(path_in(dir, 1), steps[STEPS - 1].from + 80);
+	assert_int_equal(unlink(path_in(dir, 2)), 0);
+	for (int start = 0; start < 2; start++) {
+		s = spool_start(dir, &small, &tale);
+		assert_int_equal(tale.kept, 1);
+		assert_true(tale.of[5].alive && !tale.of[6].alive && tale.of[21].alive);
+		spool_close(s);
+	}
+}
+
+static void a_copy_of_a_segment_under_another_name_changes_nothing(void **state)
+{
+	struct step steps[STEPS];
+	bool lost[STEPS] = { false };
+	char copy[500];
+	struct spool *s = spool_start(dir, &small, &tale);
+
+	(void)state;
+	write_plan(s, steps);
+	assert_int_equal(spool_move_held(NULL, s, number_id(5), true), 0);
+	spool_close(s);
+	snprintf(copy, sizeof(copy), "%s/queue/0000000007.seg", dir);
+	file_copy(path_in(dir, 1), copy);
+	snprintf(copy, sizeof(copy), "%s/held/20200101-0000000002.seg", dir);
+	file_copy(path_in(dir, 1), copy);
+	expect_without(steps, lost);
+	s = spool_start(dir, &small, &tale);
+	assert_int_equal(tale.damages, 2);
+	assert_non_null(strstr(tale.last_damage, "it says that it is queue/0000000001.seg"));
+	check_tale(s);
+	put_synced(s, 9, body_bytes(9));
+	assert_int_equal(access(path_in(dir, 8), F_OK), 0);
 	spool_close(s);
 }
 
@@ -505,6 +602,10 @@ int main(void)
 		CASE(a_flipped_bit_costs_one_record_and_is_reported),
 		CASE(a_damaged_segment_is_never_deleted_and_its_neighbours_are),
 		CASE(a_segment_without_any_header_is_reported_and_kept),
+		CASE(a_segment_that_lost_its_header_is_read_by_its_first_record),
+		CASE(an_unreadable_newest_segment_does_not_give_its_numbers_back),
+		CASE(a_hole_at_the_end_without_a_seal_and_before_others_is_damage),
+		CASE(a_copy_of_a_segment_under_another_name_changes_nothing),
 		CASE(an_earlier_segment_cut_short_is_damage),
 		CASE(a_record_within_a_body_is_not_found_by_resynchronising),
 		CASE(a_long_body_torn_in_the_middle_is_no_message),

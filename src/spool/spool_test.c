@@ -449,6 +449,7 @@ static void file_put(const char *name, const void *p, size_t n)
 static void a_newer_format_is_refused(void **state)
 {
 	static struct segment_header h[2];
+	char path[300];
 	struct spool *s = spool_start(dir, &small, &tale);
 
 	(void)state;
@@ -463,6 +464,9 @@ static void a_newer_format_is_refused(void **state)
 	mkdir(dir, 0700);
 	file_put("lock", "locum spool 2\n", 14);
 	assert_int_equal(spool_open(dir, &small, &s), -EPROTONOSUPPORT);
+	/* And left as it is. */
+	snprintf(path, sizeof(path), "%s/queue", dir);
+	assert_true(access(path, F_OK) < 0);
 }
 
 static void foreign_files_are_reported_and_left_alone(void **state)
