@@ -2,6 +2,7 @@
 #include "spool/inside.h"
 
 #include "base/cleanup.h"
+#include "base/wrong.h"
 #include "task/sys.h"
 #include <fcntl.h>
 
@@ -17,7 +18,7 @@ const char *spool_error_text(int error)
 {
 	switch (-error) {
 	case EWOULDBLOCK:
-		return "another process owns this spool";
+		return "another process owns this spool; `locum spool verify` names it";
 	case EPROTONOSUPPORT:
 		return "the spool was written in a format version that this program does not know";
 	case EACCES:
@@ -271,7 +272,7 @@ static int list_one(void *arg, const char *name)
 
 	if (segment_name_parse(c->log, name, &day, &serial) < 0)
 		return oddity_add(s, c->log, name, FAULT_FOREIGN_FILE, "");
-	s->next_serial = MAX(s->next_serial, serial + 1);
+	s->next_serial = MAX(s->next_serial, WRONG(SEGMENT_REUSED) ? serial : serial + 1);
 	seg = segment_alloc(c->log, day, serial);
 	if (!seg)
 		return -ENOMEM;
