@@ -6,7 +6,7 @@ DESTDIR ?=
 SECONDS ?= 60
 export NINJAFLAGS
 
-.PHONY: all build run check check-fast fuzz bench install clean format help
+.PHONY: all build run check check-fast fuzz sim sim-many sim-wrong bench bench-spool bench-size install clean format help
 
 all: build
 
@@ -27,8 +27,26 @@ check-fast:
 fuzz:
 	@scripts/fuzz $(SECONDS)
 
+# SEED=n: that one; WITHOUT=1,2: less of it; TRACE=1: every event; WRONG=name: see src/base/wrong.h
+sim:
+	@scripts/sim one "$(SEED)" "$(WITHOUT)" "$(TRACE)" "$(WRONG)"
+
+# N seeds from FIRST on
+sim-many:
+	@scripts/sim many "$(or $(N),2000)" "$(or $(FIRST),1)"
+
+# Each deliberate mistake must be seen within 200 seeds.
+sim-wrong:
+	@scripts/sim wrong
+
 bench: build
 	@QUICK=$(QUICK) bench/run
+
+bench-spool: build
+	@LOCUM_BUILD=$(BUILD) bench/spool
+
+bench-size: build
+	@LOCUM_BUILD=$(BUILD) bench/size
 
 install: build
 	@meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX)) -Dlibexecdir=libexec
@@ -47,7 +65,12 @@ help:
 	@echo "make check       everything a change must pass (about 10 minutes, as root)"
 	@echo "make check-fast  the part of it that needs no root and no peers"
 	@echo "make fuzz        fuzz every target for SECONDS=60 each"
+	@echo "make sim         one simulated world: SEED=n, WITHOUT=1,2 TRACE=1 (tests/sim)"
+	@echo "make sim-many    N=2000 of them from FIRST=1 on"
+	@echo "make sim-wrong   mistakes made on purpose, each to be seen by the simulator"
 	@echo "make bench       Locum beside Postfix, as a table (QUICK=1: a short one)"
+	@echo "make bench-spool the spool beside the disk alone, as a table (two minutes)"
+	@echo "make bench-size  a million messages, ten thousand domains: memory, start, cost (ten minutes)"
 	@echo "make install     to DESTDIR and PREFIX=/usr/local"
 	@echo "make format      let clang-format rewrite the sources"
 	@echo "make clean       remove build/"

@@ -4,6 +4,7 @@
  */
 #include "spool/inside.h"
 
+#include "base/wrong.h"
 #include "task/sys.h"
 
 #define DELETE_STEP 8 /* segments deleted in one step */
@@ -74,7 +75,7 @@ static int delete_step(struct spool *s)
 	if (count == 0)
 		return 0;
 	/* What made them needless may be in the batch still. */
-	r = spool_sync(s);
+	r = WRONG(INDEX_BEFORE_RECORD) ? 0 : spool_sync(s);
 	if (r < 0)
 		return r;
 	r = delete_batch(s, gone, count);

@@ -1,6 +1,7 @@
 #include "spool/inside.h"
 
 #include "base/cleanup.h"
+#include "base/wrong.h"
 #include "task/sys.h"
 #include <fcntl.h>
 
@@ -234,7 +235,8 @@ int segment_create(struct spool *s, struct spool_logfile *l, uint64_t bytes,
 	sys_random(&seg->salt, sizeof(seg->salt));
 	segment_name(l->kind, day, seg->serial, name);
 	/* Exclusively: a segment file is never used twice. */
-	r = sys_open_at(l->dir, name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	r = sys_open_at(l->dir, name, O_RDWR | O_CREAT | (WRONG(SEGMENT_REUSED) ? 0 : O_EXCL),
+			0600);
 	if (r < 0)
 		return r;
 	seg->fd = r;

@@ -2,6 +2,7 @@
 #include "spool/inside.h"
 
 #include "base/crc32c.h"
+#include "base/wrong.h"
 #include "task/sys.h"
 
 #define NO_SPACE_REST (5 * NSEC_S) /* after a refusal it is tried again this much later */
@@ -148,7 +149,7 @@ int spool_sync(struct spool *s)
 	int r = s->failed;
 
 	segment_trim_fds(s);
-	if (r == 0 && s->big_dirty)
+	if (r == 0 && s->big_dirty && !WRONG(NO_DIRECTORY_SYNC))
 		r = sys_sync(s->big_dir);
 	for (size_t i = 0; r == 0 && i < SPOOL_LOGS; i++)
 		r = log_sync(s, &s->log[i]);

@@ -35,36 +35,33 @@
 
 /* What a fresh stack must know when it wakes up for the first time. */
 static struct {
-	struct side *from;
 	void (*body)(void *);
 	void *arg;
 } starting;
 
-static void leave(struct side *to, void **ret_fake_stack)
+#ifdef WITH_ASAN
+static struct side *left; /* whose stack we come from */
+#endif
+
+static void leave(struct side *from, struct side *to, void **ret_fake_stack)
 {
 #ifdef WITH_ASAN
+	left = from;
 	__sanitizer_start_switch_fiber(ret_fake_stack, to->asan_bottom, to->asan_bytes);
 #else
+	(void)from;
 	(void)to;
 	(void)ret_fake_stack;
 #endif
 }
 
-/* The main stack's bounds are learnt the first time somebody comes from it. */
-static void arrive(void *fake_stack, struct side *from)
+/* The bounds of a stack are learnt when somebody comes from it. */
+static void arrive(void *fake_stack)
 {
 #ifdef WITH_ASAN
-	const void *bottom;
-	size_t bytes;
-
-	__sanitizer_finish_switch_fiber(fake_stack, &bottom, &bytes);
-	if (from && !from->asan_bottom) {
-		from->asan_bottom = bottom;
-		from->asan_bytes = bytes;
-	}
+	__sanitizer_finish_switch_fiber(fake_stack, &left->asan_bottom, &left->asan_bytes);
 #else
 	(void)fake_stack;
-	(void)from;
 #endif
 }
 
@@ -73,7 +70,7 @@ static void first_call(void)
 	void (*body)(void *) = starting.body;
 	void *arg = starting.arg;
 
-	arrive(NULL, starting.from);
+	arrive(NULL);
 	body(arg);
 	abort();
 }
@@ -92,15 +89,14 @@ void switch_start(struct side *from, struct side *to, void *bottom, void *top, v
 	context.uc_stack.ss_size = to->asan_bytes;
 	context.uc_link = NULL;
 	makecontext(&context, first_call, 0);
-	starting.from = from;
 	starting.body = body;
 	starting.arg = arg;
 	if (_setjmp(from->at) == 0) {
-		leave(to, &fake_stack);
+		leave(from, to, &fake_stack);
 		setcontext(&context);
 		abort();
 	}
-	arrive(fake_stack, NULL);
+	arrive(fake_stack);
 }
 
 void switch_to(struct side *from, struct side *to)
@@ -108,10 +104,10 @@ void switch_to(struct side *from, struct side *to)
 	void *fake_stack = NULL;
 
 	if (_setjmp(from->at) == 0) {
-		leave(to, &fake_stack);
+		leave(from, to, &fake_stack);
 		_longjmp(to->at, 1);
 	}
-	arrive(fake_stack, NULL);
+	arrive(fake_stack);
 }
 
 void *stack_slab_new(size_t count)

@@ -18,12 +18,21 @@
 #include "task/task.h"
 
 /* --- chance: one stream a purpose, so that leaving one event out does not change the others' draws --- */
-enum sim_dice { DICE_PLAN, DICE_TURN, DICE_NET, DICE_DISK, DICE_SYS, DICE_CLIENT, DICE_PRIMARY, DICE_DNS };
+enum sim_dice {
+	DICE_PLAN,
+	DICE_TURN,
+	DICE_NET,
+	DICE_DISK,
+	DICE_SYS,
+	DICE_CLIENT,
+	DICE_PRIMARY,
+	DICE_DNS
+};
 #define DICE_COUNT (DICE_DNS + 1)
 
 void sim_seed(uint64_t seed);
-uint64_t sim_dice(enum sim_dice dice);                    /* 64 random bits */
-uint64_t sim_below(enum sim_dice dice, uint64_t bound);   /* 0 … bound - 1 */
+uint64_t sim_dice(enum sim_dice dice);                  /* 64 random bits */
+uint64_t sim_below(enum sim_dice dice, uint64_t bound); /* 0 … bound - 1 */
 bool sim_percent(enum sim_dice dice, unsigned percent);
 nsec sim_between(enum sim_dice dice, nsec low, nsec high);
 
@@ -43,6 +52,10 @@ extern bool sim_tracing; /* show lines at once, the processes' logs too */
 /* The invariant `rule` (a few fixed words) does not hold: tells, with the seed, and ends the run. */
 _Noreturn void sim_fail(const char *rule, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+#define SIM_RULE_BYTES 64
+extern char sim_rule[SIM_RULE_BYTES]; /* what failed */
+extern void (*sim_failed)(void);      /* called then, last */
 
 /* --- processes --- */
 struct sim_process;
@@ -78,6 +91,7 @@ enum node_part { PART_SMTPIN_0, PART_SMTPIN_1, PART_NETD, PART_SPOOLD, PART_SMTP
 
 struct node_options {
 	const char *name;       /* for the trace */
+	struct addr address;    /* whence it connects; its listeners are in the configuration */
 	const char *config;     /* a whole configuration; its listen addresses become listeners */
 	uint64_t disk_bytes;    /* size of its disk */
 	uint64_t segment_bytes; /* smaller than the configuration may ask for: 16 KiB at least */
@@ -107,20 +121,20 @@ uint64_t node_syncs(const struct sim_node *n);
 
 enum disk_fault {
 	DISK_WRITE_FAILS, /* the next `count` writes give -EIO */
-	DISK_SYNC_FAILS,  /* the next `count` syncs give -EIO and lose any part of what they were to sync */
-	DISK_READ_FAILS,  /* the next `count` reads give -EIO */
-	DISK_SLOW,        /* the next `count` syncs take up to two seconds */
+	DISK_SYNC_FAILS, /* the next `count` syncs give -EIO and lose any part of what they were to sync */
+	DISK_READ_FAILS, /* the next `count` reads give -EIO */
+	DISK_SLOW,       /* the next `count` syncs take up to two seconds */
 };
 void node_disk_fault(struct sim_node *n, enum disk_fault fault, uint64_t count);
-/* Leaves this many bytes free (0: full); NEVER-like UINT64_MAX: as before. */
+/* Leaves this many bytes free (0: full); UINT64_MAX: as before. */
 void node_disk_free(struct sim_node *n, uint64_t bytes);
 /* The wall clock steps; the monotonic one never does. */
 void node_wall_jump(struct sim_node *n, nsec by);
 nsec node_wall(const struct sim_node *n);
+/* Faults that have not hit yet are off. */
+void node_heal(struct sim_node *n);
 /* An orderly end as by SIGTERM; node_is_on is false when it is over. */
 void node_shutdown(struct sim_node *n);
-/* A new configuration, as by reload. */
-void node_reload(struct sim_node *n, const char *config);
 
 /* --- what the checker asks a node's disk: read from the bytes that would survive a power cut now --- */
 /* Is the message record with its body there? (Big bodies: the file and its name.) */
@@ -132,11 +146,12 @@ struct node_remains {
 	str envelope; /* a packed Locum__Envelope */
 	str state;    /* a packed Locum__StoredState; may be empty */
 	str body;
-	bool held;    /* in the held log */
+	bool held; /* in the held log */
 };
 /* Replays the spool of a node without power with the real replay, and calls f for every message that is
  * there. Returns how many. */
-size_t node_inspect(struct sim_node *n, void (*f)(void *arg, const struct node_remains *r), void *arg);
+size_t node_inspect(struct sim_node *n, void (*f)(void *arg, const struct node_remains *r),
+		    void *arg);
 
 /* --- what happened, for the report --- */
 struct sim_counts {

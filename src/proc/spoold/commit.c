@@ -2,6 +2,7 @@
 #include "proc/spoold/spoold.h"
 
 #include "base/log.h"
+#include "base/wrong.h"
 
 #include <unistd.h>
 
@@ -15,16 +16,25 @@ static _Noreturn void die(const char *event, int r)
 	_exit(1);
 }
 
-void commit_sync(struct spoold *sp)
+static void answer(struct spoold *sp)
 {
 	struct list *link;
-	int r = spool_sync(sp->spool);
 
+	while ((link = list_take(&sp->committing)))
+		append_committed(sp, append_of(link));
+}
+
+void commit_sync(struct spoold *sp)
+{
+	int r;
+
+	if (WRONG(ACK_BEFORE_SYNC))
+		answer(sp);
+	r = spool_sync(sp->spool);
 	if (r < 0)
 		die("spool.sync_failed", r);
 	sp->marked_at = 0;
-	while ((link = list_take(&sp->committing)))
-		append_committed(sp, append_of(link));
+	answer(sp);
 	signal_raise(&sp->work);
 }
 

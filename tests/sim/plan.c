@@ -1,0 +1,259 @@
+/* A plan from a seed: what kind of run, which faults when, which clients. */
+#include "sim/world.h"
+
+#include <string.h>
+
+enum temper { CALM, KILLS, CUTS, NETWORK, DISK, CLOCK, MIXED, STORM };
+
+static const char *const part_names[] = { "smtpin-0", "smtpin-1", "netd", "spoold", "smtpout" };
+static const char *const link_names[] = { "up", "silent", "reset" };
+static const char *const moment_names[] = { "before", "during", "after" };
+static const char *const disk_names[] = { "writes fail", "syncs fail", "reads fail",
+					  "syncs are slow" };
+static const char *const mood_names[] = { "well",        "down",      "frozen",     "busy",
+					  "greylisting", "deferring", "throttling", "dropping",
+					  "cutting",     "slow" };
+static const char *const dns_names[] = { "honest",   "silent",          "SERVFAIL",
+					 "NXDOMAIN", "empty",           "we are best",
+					 "null MX",  "a wrong address", "an alias" };
+static const char *const client_names[] = { "plain",    "pipelining", "slow",
+					    "hangs up", "confused",   "silent" };
+
+static uint32_t pick(uint32_t bound)
+{
+	return (uint32_t)sim_below(DICE_PLAN, bound);
+}
+
+static enum temper choose_temper(void)
+{
+	static const enum temper table[] = { CALM, KILLS, KILLS, CUTS,  CUTS,  NETWORK, NETWORK,
+					     DISK, CLOCK, MIXED, MIXED, MIXED, STORM };
+
+	return table[pick(ELEMENTS(table))];
+}
+
+static enum fault_kind choose_kind(enum temper t)
+{
+	static const enum fault_kind kills[] = { FAULT_KILL, FAULT_KILL_ALL, FAULT_KILL_AT_CALL,
+						 FAULT_RESTART };
+	static const enum fault_kind cuts[] = { FAULT_POWER_CUT, FAULT_CUT_AT_SYNC,
+						FAULT_CUT_AT_SYNC };
+	static const enum fault_kind network[] = { FAULT_LINK, FAULT_PRIMARY, FAULT_PRIMARY,
+						   FAULT_DNS };
+	static const enum fault_kind disk[] = { FAULT_DISK, FAULT_DISK, FAULT_DISK_FULL,
+						FAULT_CUT_AT_SYNC };
+
+	switch (t) {
+	case KILLS:
+		return pick(3) ? kills[pick(4)] : FAULT_PRIMARY;
+	case CUTS:
+		return pick(3) ? cuts[pick(3)] : FAULT_PRIMARY;
+	case NETWORK:
+		return network[pick(4)];
+	case DISK:
+		return pick(3) ? disk[pick(4)] : FAULT_PRIMARY;
+	case CLOCK:
+		return pick(2) ? FAULT_WALL_JUMP : FAULT_PRIMARY;
+	case CALM:
+	case MIXED:
+	case STORM:
+		break;
+	}
+	return (enum fault_kind)pick(FAULT_DNS + 1);
+}
+
+static void make_fault(const struct plan *p, enum temper t, struct fault *f)
+{
+	*f = (struct fault){
+		.enabled = true,
+		.at = sim_between(DICE_PLAN, NSEC_S, 90 * NSEC_MINUTE),
+		.lasts = sim_between(DICE_PLAN, NSEC_S,
+				     pick(4) ? 10 * NSEC_MINUTE : 60 * NSEC_MINUTE),
+		.kind = choose_kind(t),
+		.node = pick(p->nodes),
+	};
+	switch (f->kind) {
+	case FAULT_KILL:
+		f->detail = pick(NODE_PARTS);
+		break;
+	case FAULT_KILL_AT_CALL:
+		f->detail = pick(NODE_PARTS);
+		f->count = 1 + pick(pick(2) ? 30 : 2000);
+		break;
+	case FAULT_CUT_AT_SYNC:
+		f->detail = pick(SYNC_AFTER + 1);
+		f->count = 1 + pick(20);
+		break;
+	case FAULT_DISK:
+		f->detail = pick(DISK_SLOW + 1);
+		f->count = f->detail == DISK_SLOW ? 1 + pick(30) : 1;
+		break;
+	case FAULT_DISK_FULL:
+		f->count = pick(3) ? pick(40000) : 0;
+		break;
+	case FAULT_WALL_JUMP:
+		f->count = pick(2);
+		break;
+	case FAULT_LINK:
+		f->detail = 1 + pick(2);
+		f->count = pick(2); /* 0: a primary's, 1: a node's */
+		if (!f->count)
+			f->node = pick(p->primaries);
+		break;
+	case FAULT_PRIMARY:
+		f->node = pick(p->primaries);
+		f->detail = 1 + pick(MOODS - 1);
+		break;
+	case FAULT_DNS:
+		f->node = pick(p->domains);
+		f->detail = 1 + pick(DNS_MOODS - 1);
+		break;
+	case FAULT_KILL_ALL:
+	case FAULT_POWER_CUT:
+	case FAULT_RESTART:
+		break;
+	}
+}
+
+static void make_client(const struct plan *p, struct client_plan *c)
+{
+	static const enum client_kind kinds[] = { CLIENT_PLAIN,      CLIENT_PLAIN,
+						  CLIENT_PIPELINING, CLIENT_PIPELINING,
+						  CLIENT_SLOW,       CLIENT_HANGS_UP,
+						  CLIENT_CONFUSED,   CLIENT_SILENT };
+	uint32_t kind = pick(40);
+
+	*c = (struct client_plan){
+		.enabled = true,
+		.at = sim_between(DICE_PLAN, 0, 100 * NSEC_MINUTE),
+		.kind = kind < 24 ? (enum client_kind)(kind % 2) : kinds[kind % ELEMENTS(kinds)],
+		.node = pick(p->nodes),
+		.messages = 1 + pick(pick(2) ? 1 : 4),
+		.body_bytes = pick(10) ? pick(3000) : pick(40000),
+		.seed = sim_dice(DICE_PLAN),
+	};
+}
+
+static void make_options(struct plan *p)
+{
+	p->nodes = 1 + pick(NODES_MAX);
+	p->domains = 1 + pick(DOMAINS_MAX);
+	p->primaries = 1 + pick(PRIMARIES_MAX);
+	p->smtpins = 1 + pick(2);
+	p->segment_bytes = (uint64_t)16384 << pick(3);
+	p->disk_bytes = (uint64_t)4 << 20;
+	p->reserve_bytes = (uint64_t)64 << 10;
+	for (uint32_t d = 0; d < p->domains; d++) {
+		p->primary_of[d] = pick(p->primaries);
+		p->by_name[d] = pick(4) == 0;
+		p->hold[d] =
+			pick(5) ? 30 * NSEC_DAY : sim_between(DICE_PLAN, 30, 120) * NSEC_MINUTE;
+	}
+}
+
+void plan_make(uint64_t seed, struct plan *p)
+{
+	enum temper t;
+
+	memset(p, 0, sizeof(*p));
+	p->seed = seed;
+	t = choose_temper();
+	make_options(p);
+	p->calm = t == CALM;
+	if (t != CALM)
+		p->faults = 1 + pick(t == STORM ? FAULTS_MAX : FAULTS_MAX / 4);
+	p->healed_at = 90 * NSEC_MINUTE;
+	for (uint32_t i = 0; i < p->faults; i++) {
+		make_fault(p, t, &p->fault[i]);
+		p->healed_at = MAX(p->healed_at, p->fault[i].at + p->fault[i].lasts);
+	}
+	p->healed_at += 11 * NSEC_MINUTE; /* the last clients have come */
+	p->clients = 5 + pick(pick(3) ? 30 : CLIENTS_MAX - 5);
+	for (uint32_t i = 0; i < p->clients; i++)
+		make_client(p, &p->client[i]);
+}
+
+void plan_leave_out(struct plan *p, uint32_t number)
+{
+	if (number < p->faults)
+		p->fault[number].enabled = false;
+	else if (number < p->faults + p->clients)
+		p->client[number - p->faults].enabled = false;
+}
+
+static void describe_fault(const struct fault *f, FILE *to)
+{
+	switch (f->kind) {
+	case FAULT_KILL:
+		fprintf(to, "node %u: kill -9 of %s", f->node, part_names[f->detail]);
+		break;
+	case FAULT_KILL_ALL:
+		fprintf(to, "node %u: kill -9 of all", f->node);
+		break;
+	case FAULT_KILL_AT_CALL:
+		fprintf(to, "node %u: %s dies in its call %llu from then", f->node,
+			part_names[f->detail], (unsigned long long)f->count);
+		break;
+	case FAULT_POWER_CUT:
+		fprintf(to, "node %u: power cut", f->node);
+		break;
+	case FAULT_CUT_AT_SYNC:
+		fprintf(to, "node %u: power cut %s its sync %llu from then", f->node,
+			moment_names[f->detail], (unsigned long long)f->count);
+		break;
+	case FAULT_DISK:
+		fprintf(to, "node %u: %llu times %s", f->node, (unsigned long long)f->count,
+			disk_names[f->detail]);
+		break;
+	case FAULT_DISK_FULL:
+		fprintf(to, "node %u: disk has %llu bytes left", f->node,
+			(unsigned long long)f->count);
+		break;
+	case FAULT_WALL_JUMP:
+		fprintf(to, "node %u: the clock jumps %s an hour", f->node,
+			f->count ? "forward" : "back");
+		break;
+	case FAULT_RESTART:
+		fprintf(to, "node %u: orderly end, and start later", f->node);
+		break;
+	case FAULT_LINK:
+		fprintf(to, "link of %s %u: %s", f->count ? "node" : "primary", f->node,
+			link_names[f->detail]);
+		break;
+	case FAULT_PRIMARY:
+		fprintf(to, "primary %u: %s", f->node, mood_names[f->detail]);
+		break;
+	case FAULT_DNS:
+		fprintf(to, "names of domain %u: %s", f->node, dns_names[f->detail]);
+		break;
+	}
+}
+
+void plan_describe(const struct plan *p, FILE *to)
+{
+	fprintf(to, "%u nodes with %u smtpin, %u domains on %u primaries, segments of %llu KiB%s\n",
+		p->nodes, p->smtpins, p->domains, p->primaries,
+		(unsigned long long)p->segment_bytes >> 10, p->calm ? ", calm" : "");
+	for (uint32_t d = 0; d < p->domains; d++)
+		fprintf(to, "domain %u: primary %u%s, held %lld minutes\n", d, p->primary_of[d],
+			p->by_name[d] ? " by name" : "", (long long)(p->hold[d] / NSEC_MINUTE));
+	for (uint32_t i = 0; i < p->faults; i++) {
+		const struct fault *f = &p->fault[i];
+
+		if (!f->enabled)
+			continue;
+		fprintf(to, "%3u  at %5lld s, for %4lld s  ", i, (long long)(f->at / NSEC_S),
+			(long long)(f->lasts / NSEC_S));
+		describe_fault(f, to);
+		fprintf(to, "\n");
+	}
+	for (uint32_t i = 0; i < p->clients; i++) {
+		const struct client_plan *c = &p->client[i];
+
+		if (c->enabled)
+			fprintf(to,
+				"%3u  at %5lld s, client to node %u: %s, %u messages of %u bytes\n",
+				p->faults + i, (long long)(c->at / NSEC_S), c->node,
+				client_names[c->kind], c->messages, c->body_bytes);
+	}
+}

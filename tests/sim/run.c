@@ -1,0 +1,406 @@
+/*
+ * run: many seeds, each in a process of its own. A seed that fails is made smaller by leaving out whatever it does
+ * not need to fail in the same way, and printed with the command that runs it again.
+ *
+ *	sim --seed N [--without A,B,C] [--trace] [--plan]
+ *	sim --first N --count N [--jobs N] [--wrong NAME]
+ */
+#include "base/wrong.h"
+#include "sim/world.h"
+
+#include <getopt.h>
+#include <openssl/ssl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define JOBS_MAX 64
+#define CPU_SECONDS_MAX 120
+#define OUTPUT_SHOWN 12000 /* of a failing seed, the last bytes */
+#define LEFT_OUT_MAX (FAULTS_MAX + CLIENTS_MAX)
+
+struct result {
+	bool finished;
+	char rule[SIM_RULE_BYTES];
+	struct world_counts world;
+	struct sim_counts sim;
+	nsec lasted;
+};
+
+static struct {
+	uint64_t first, count;
+	unsigned jobs;
+	bool trace, plan, many;
+	const char *wrong;
+	uint32_t left_out[LEFT_OUT_MAX];
+	size_t left_out_n;
+} options = { .count = 1, .jobs = 1 };
+
+/* --- one seed, in a process of its own --- */
+
+static struct result *child_result;
+
+static void tell_rule(void)
+{
+	memcpy(child_result->rule, sim_rule, sizeof(child_result->rule));
+}
+
+static void run_seed(uint64_t seed, const uint32_t *left_out, size_t n)
+{
+	static struct plan plan;
+
+	sim_seed(seed);
+	plan_make(seed, &plan);
+	for (size_t i = 0; i < n; i++)
+		plan_leave_out(&plan, left_out[i]);
+	if (options.plan)
+		plan_describe(&plan, stdout);
+	world_run(&plan, &child_result->world);
+	child_result->sim = sim_counts;
+	child_result->lasted = sim_now() - NSEC_DAY;
+	child_result->finished = true;
+}
+
+struct job {
+	pid_t pid;
+	uint64_t seed;
+	struct result *result;
+	FILE *output;
+};
+
+static void job_start(struct job *j, uint64_t seed, const uint32_t *left_out, size_t n, bool loud)
+{
+	struct rlimit cpu = { CPU_SECONDS_MAX, CPU_SECONDS_MAX + 1 };
+
+	j->seed = seed;
+	memset(j->result, 0, sizeof(*j->result));
+	j->output = loud ? NULL : tmpfile();
+	fflush(stdout);
+	j->pid = fork();
+	must(j->pid >= 0);
+	if (j->pid > 0)
+		return;
+	child_result = j->result;
+	sim_failed = tell_rule;
+	setrlimit(RLIMIT_CPU, &cpu);
+	if (j->output) {
+		dup2(fileno(j->output), STDOUT_FILENO);
+		dup2(fileno(j->output), STDERR_FILENO);
+	}
+	run_seed(seed, left_out, n);
+	fflush(stdout);
+	_Exit(0);
+}
+
+/* True: everything held. */
+static bool job_judge(struct job *j, int status)
+{
+	j->pid = 0;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && j->result->finished)
+		return true;
+	if (WIFSIGNALED(status))
+		snprintf(j->result->rule, sizeof(j->result->rule), "ended by signal %d",
+			 WTERMSIG(status));
+	else if (!j->result->rule[0])
+		snprintf(j->result->rule, sizeof(j->result->rule), "ended with status %d",
+			 WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+	return false;
+}
+
+static struct result *result_new(void)
+{
+	void *p = mmap(NULL, sizeof(struct result), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	must(p != MAP_FAILED);
+	return p;
+}
+
+/* --- making a failing seed smaller --- */
+
+static bool still_fails(struct job *j, uint64_t seed, const uint32_t *left_out, size_t n,
+			const char *rule)
+{
+	int status;
+	bool fails;
+
+	job_start(j, seed, left_out, n, false);
+	must(waitpid(j->pid, &status, 0) >= 0);
+	fails = !job_judge(j, status) && strcmp(j->result->rule, rule) == 0;
+	fclose(j->output);
+	return fails;
+}
+
+/* Halves, quarters, … single ones are left out for as long as the same rule fails. */
+static size_t shrink(uint64_t seed, const char *rule, uint32_t *ret_left_out)
+{
+	static struct plan plan;
+	struct job j = { .result = result_new() };
+	size_t n = 0;
+	uint32_t total;
+
+	sim_seed(seed);
+	plan_make(seed, &plan);
+	total = plan.faults + plan.clients;
+	for (uint32_t step = total / 2; step > 0; step /= 2) {
+		for (uint32_t from = 0; from < total; from += step) {
+			size_t tried = n;
+
+			for (uint32_t i = from; i < MIN(from + step, total); i++) {
+				bool is_out = false;
+
+				for (size_t k = 0; k < n; k++)
+					is_out |= ret_left_out[k] == i;
+				if (!is_out)
+					ret_left_out[tried++] = i;
+			}
+			if (tried > n && still_fails(&j, seed, ret_left_out, tried, rule))
+				n = tried;
+		}
+	}
+	return n;
+}
+
+static void print_command(uint64_t seed, const uint32_t *left_out, size_t n)
+{
+	printf("make sim SEED=%llu", (unsigned long long)seed);
+	for (size_t i = 0; i < n; i++)
+		printf("%s%u", i ? "," : " WITHOUT=", left_out[i]);
+	printf("%s%s\n", options.wrong ? " WRONG=" : "", options.wrong ? options.wrong : "");
+}
+
+static void show_output(FILE *output)
+{
+	char bytes[4096];
+	size_t n;
+
+	fseek(output, 0, SEEK_END);
+	if (ftell(output) > OUTPUT_SHOWN)
+		fseek(output, -OUTPUT_SHOWN, SEEK_END);
+	else
+		rewind(output);
+	while ((n = fread(bytes, 1, sizeof(bytes), output)) > 0)
+		fwrite(bytes, 1, n, stdout);
+}
+
+static void tell_failure(const struct job *j, bool whole)
+{
+	static uint32_t left_out[LEFT_OUT_MAX];
+	static struct plan plan;
+	size_t n;
+
+	printf("seed %llu: %s\n", (unsigned long long)j->seed, j->result->rule);
+	if (!whole)
+		return;
+	show_output(j->output);
+	n = shrink(j->seed, j->result->rule, left_out);
+	sim_seed(j->seed);
+	plan_make(j->seed, &plan);
+	for (size_t i = 0; i < n; i++)
+		plan_leave_out(&plan, left_out[i]);
+	printf("what is left of it fails in the same way:\n");
+	plan_describe(&plan, stdout);
+	printf("again, the whole and what is left, with TRACE=1 for every event:\n  ");
+	print_command(j->seed, NULL, 0);
+	printf("  ");
+	print_command(j->seed, left_out, n);
+}
+
+/* --- many --- */
+
+struct sums {
+	uint64_t seeds, failed;
+	struct world_counts world;
+	struct sim_counts sim;
+	double days;
+};
+
+static void add_counts(uint64_t *to, const uint64_t *from, size_t bytes)
+{
+	for (size_t i = 0; i < bytes / sizeof(*to); i++)
+		to[i] += from[i];
+}
+
+static void add_result(struct sums *s, const struct result *r)
+{
+	s->seeds++;
+	s->days += (double)r->lasted / (double)NSEC_DAY;
+	add_counts((uint64_t *)&s->world, (const uint64_t *)&r->world, sizeof(r->world));
+	add_counts((uint64_t *)&s->sim, (const uint64_t *)&r->sim, sizeof(r->sim));
+}
+
+static void print_sums(const struct sums *s, double seconds)
+{
+	const struct world_counts *w = &s->world;
+	const struct sim_counts *c = &s->sim;
+
+#define N(value) ((unsigned long long)(value))
+	printf("%llu seeds, %llu failed; %.1f virtual days in %.1f s\n", N(s->seeds), N(s->failed),
+	       s->days, seconds);
+	printf("  messages    %llu sent, %llu acknowledged, %llu refused, %llu without an answer\n",
+	       N(w->messages), N(w->acknowledged), N(w->refused), N(w->unanswered));
+	printf("  deliveries  %llu, of them %llu twice; %llu held, %llu parked\n", N(w->deliveries),
+	       N(w->duplicates), N(w->held), N(w->parked));
+	printf("  faults      %llu: %llu kills, %llu power cuts (%llu torn files, %llu names "
+	       "lost), %llu disk errors, %llu outages\n",
+	       N(w->faults), N(c->kills), N(c->power_cuts), N(c->torn_writes), N(c->lost_writes),
+	       N(c->disk_faults), N(w->outages));
+	printf("  %llu turns, %llu syncs\n", N(c->turns), N(c->syncs));
+#undef N
+}
+
+static struct job *job_of(struct job *jobs, pid_t pid)
+{
+	for (unsigned i = 0; i < options.jobs; i++)
+		if (jobs[i].pid == pid)
+			return &jobs[i];
+	return NULL;
+}
+
+static int run_many(void)
+{
+	struct job jobs[JOBS_MAX] = { 0 };
+	struct sums sums = { 0 };
+	uint64_t next = options.first, end = options.first + options.count;
+	unsigned running_jobs = 0;
+	struct timespec from, to;
+	int status;
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	for (unsigned i = 0; i < options.jobs; i++)
+		jobs[i].result = result_new();
+	while (next < end || running_jobs > 0) {
+		struct job *j = next < end && running_jobs < options.jobs ? job_of(jobs, 0) : NULL;
+
+		if (j) {
+			job_start(j, next++, options.left_out, options.left_out_n, false);
+			running_jobs++;
+			continue;
+		}
+		j = job_of(jobs, waitpid(-1, &status, 0));
+		must(j);
+		running_jobs--;
+		if (!job_judge(j, status))
+			tell_failure(j, sums.failed++ == 0);
+		add_result(&sums, j->result);
+		fclose(j->output);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	print_sums(&sums,
+		   (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9);
+	return sums.failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int run_one(void)
+{
+	struct job j = { .result = result_new() };
+	struct sums sums = { 0 };
+	int status;
+
+	job_start(&j, options.first, options.left_out, options.left_out_n, true);
+	must(waitpid(j.pid, &status, 0) >= 0);
+	if (!job_judge(&j, status)) {
+		printf("seed %llu fails: %s\n", (unsigned long long)j.seed, j.result->rule);
+		return EXIT_FAILURE;
+	}
+	add_result(&sums, j.result);
+	print_sums(&sums, 0);
+	return EXIT_SUCCESS;
+}
+
+/* Chooses the mistake to be made; false: this build makes none, or not that one. */
+static bool choose_wrong(const char *name)
+{
+#ifdef LOCUM_WRONG_ORDERS
+	static const char *const names[] = {
+		[WRONG_ACK_BEFORE_SYNC] = "ack-before-sync",
+		[WRONG_INDEX_BEFORE_RECORD] = "index-before-record",
+		[WRONG_DONE_BEFORE_REPLY] = "done-before-reply",
+		[WRONG_NO_DIRECTORY_SYNC] = "no-directory-sync",
+		[WRONG_SEGMENT_REUSED] = "segment-reused",
+	};
+
+	for (size_t i = 1; i < ELEMENTS(names); i++)
+		if (strcmp(names[i], name) == 0)
+			wrong_order = (enum wrong_order)i;
+	return wrong_order != WRONG_NONE;
+#else
+	(void)name;
+	return false;
+#endif
+}
+
+static void read_left_out(char *text)
+{
+	while (*text && options.left_out_n < LEFT_OUT_MAX) {
+		options.left_out[options.left_out_n++] = (uint32_t)strtoul(text, &text, 10);
+		text += strspn(text, ",");
+	}
+}
+
+static void read_options(int argc, char **argv)
+{
+	static const struct option known[] = {
+		{ "seed", required_argument, NULL, 's' },
+		{ "first", required_argument, NULL, 'f' },
+		{ "count", required_argument, NULL, 'n' },
+		{ "jobs", required_argument, NULL, 'j' },
+		{ "without", required_argument, NULL, 'w' },
+		{ "trace", no_argument, NULL, 't' },
+		{ "plan", no_argument, NULL, 'p' },
+		{ "wrong", required_argument, NULL, 'x' },
+		{ 0 },
+	};
+	int o;
+
+	while ((o = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		switch (o) {
+		case 's':
+		case 'f':
+			options.first = strtoull(optarg, NULL, 10);
+			options.many |= o == 'f';
+			break;
+		case 'n':
+			options.count = strtoull(optarg, NULL, 10);
+			options.many = true;
+			break;
+		case 'j':
+			options.jobs = (unsigned)MIN(MAX(strtoul(optarg, NULL, 10), 1ul), JOBS_MAX);
+			break;
+		case 'w':
+			read_left_out(optarg);
+			break;
+		case 't':
+			sim_tracing = true;
+			break;
+		case 'p':
+			options.plan = true;
+			break;
+		case 'x':
+			options.wrong = optarg;
+			if (choose_wrong(optarg))
+				break;
+			fprintf(stderr, "sim: %s is no mistake that this build makes\n", optarg);
+			exit(2);
+		default:
+			fprintf(stderr, "usage: sim --seed N [--without A,B] [--trace] [--plan] | "
+					"--first N --count N [--jobs N]\n");
+			exit(2);
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	read_options(argc, argv);
+	setenv("LOCUM_LOG", "debug", 0);
+	setenv("TZ", "UTC", 1);
+	OPENSSL_init_ssl(0, NULL); /* once, not in every child */
+	return options.many ? run_many() : run_one();
+}

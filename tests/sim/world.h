@@ -1,0 +1,179 @@
+/*
+ * world: everybody whom the nodes meet: clients that send, primaries that receive, the names that lead to them,
+ * and the ledger that knows what must have come of it. One simulated process of its own, one task a client
+ * or connection; only the zone lives in each node's netd, in libunbound's place.
+ *
+ * A plan is made from the seed alone before anything runs: options, faults, clients. Each fault and each client can be left out,
+ * so that a failing seed can be made smaller (run.c).
+ */
+#pragma once
+
+#include "sim/sim.h"
+#include <stdio.h>
+
+#define NODES_MAX 3
+#define DOMAINS_MAX 6
+#define PRIMARIES_MAX 4
+#define FAULTS_MAX 48
+#define CLIENTS_MAX 96
+#define RECIPIENTS_MAX 8
+
+/* --- moods --- */
+enum primary_mood {
+	MOOD_WELL,
+	MOOD_DOWN,        /* the listener is closed, connections are reset */
+	MOOD_FROZEN,      /* accepts connections and says nothing more, the open ones included */
+	MOOD_BUSY,        /* 421 instead of a greeting */
+	MOOD_GREYLISTING, /* 450 to RCPT until the same (from, to) comes again a minute later */
+	MOOD_DEFERRING,   /* 451 to RCPT or after the final dot, by chance */
+	MOOD_THROTTLING,  /* 421 after one to three messages of a connection */
+	MOOD_DROPPING, /* takes the message, then closes or resets before its reply to the final dot */
+	MOOD_CUTTING, /* closes or resets in mid DATA: nothing is taken */
+	MOOD_SLOW,    /* seconds before every reply */
+};
+#define MOODS (MOOD_SLOW + 1)
+
+enum dns_mood {
+	DNS_HONEST,
+	DNS_SILENT, /* no answer until the resolver's time-out */
+	DNS_SERVFAIL,
+	DNS_NXDOMAIN,
+	DNS_EMPTY,       /* NOERROR, no records of any type */
+	DNS_WE_ARE_BEST, /* all nodes at preference 5, before the primary */
+	DNS_NULL_MX,
+	DNS_WRONG_ADDRESS, /* the primary's name leads to an address where nobody listens */
+	DNS_ALIAS,         /* the MX name is a CNAME of the primary's */
+};
+#define DNS_MOODS (DNS_ALIAS + 1)
+
+/* --- the plan --- */
+enum fault_kind {
+	FAULT_KILL,
+	FAULT_KILL_ALL,
+	FAULT_KILL_AT_CALL,
+	FAULT_POWER_CUT,
+	FAULT_CUT_AT_SYNC,
+	FAULT_DISK,
+	FAULT_DISK_FULL,
+	FAULT_WALL_JUMP,
+	FAULT_RESTART,
+	FAULT_LINK,
+	FAULT_PRIMARY,
+	FAULT_DNS,
+};
+
+struct fault {
+	bool enabled;
+	nsec at;    /* after the start */
+	nsec lasts; /* where it ends by itself */
+	enum fault_kind kind;
+	uint32_t node; /* or primary, or domain */
+	uint32_t
+		detail; /* enum node_part, sync_moment, disk_fault, sim_link, primary_mood, dns_mood */
+	uint64_t count;
+};
+
+enum client_kind {
+	CLIENT_PLAIN,      /* one message, waits for every reply */
+	CLIENT_PIPELINING, /* several messages, RFC 2920 groups */
+	CLIENT_SLOW,       /* pauses between and within lines */
+	CLIENT_HANGS_UP, /* closes or resets at a point chosen by chance, also between the final dot and its reply */
+	CLIENT_CONFUSED, /* wrong order, unknown commands, garbage, bare LF in the body; then a good message */
+	CLIENT_SILENT, /* connects and says nothing, or stops in mid DATA, until it is thrown out */
+};
+#define CLIENT_KINDS (CLIENT_SILENT + 1)
+
+struct client_plan {
+	bool enabled;
+	nsec at;
+	enum client_kind kind;
+	uint32_t node;
+	uint32_t messages;   /* 1 to 4 */
+	uint32_t body_bytes; /* about; 0 to 40,000 */
+	uint64_t seed;       /* for its own small choices */
+};
+
+struct plan {
+	uint64_t seed;
+	uint32_t nodes, domains, primaries, smtpins;
+	uint64_t segment_bytes, disk_bytes, reserve_bytes;
+	bool calm; /* no fault at all: then nothing is ever delivered twice */
+	nsec hold[DOMAINS_MAX];
+	uint32_t primary_of[DOMAINS_MAX];
+	bool by_name[DOMAINS_MAX]; /* primary = {"host:25"} in the configuration, not MX */
+	struct fault fault[FAULTS_MAX];
+	uint32_t faults;
+	struct client_plan client[CLIENTS_MAX];
+	uint32_t clients;
+	nsec healed_at; /* all faults are over */
+};
+
+void plan_make(uint64_t seed, struct plan *ret_plan);
+/* One numbered line each: first the faults, then the clients (numbers go on). */
+void plan_describe(const struct plan *p, FILE *to);
+/* Leaves out the fault or client of that number. */
+void plan_leave_out(struct plan *p, uint32_t number);
+
+/* --- names and addresses, the same in every file --- */
+/* Domain d is "dD.test"; node n is "mxN.backup.test" at 192.0.2.(10 + n), port 25; primary p is "pP.primary.test" at
+ * 203.0.113.(10 + p), port 25. Domain d: MX 10 its primary, MX 20, 30, 40 the nodes 0, 1, 2. */
+void domain_name(uint32_t d, char ret_text[static 64]);
+struct addr node_addr(uint32_t n);
+struct addr primary_addr(uint32_t p);
+
+/* --- zone.c --- */
+void zone_init(const struct plan *p);
+void zone_mood(uint32_t domain, enum dns_mood mood);
+
+/* --- primary.c: call within the world's process --- */
+void primaries_start(struct loop *loop, const struct plan *p);
+void primary_mood(uint32_t primary, enum primary_mood mood);
+
+/* --- client.c --- */
+/* Starts the task; it ends by itself within its own deadline of 30 minutes (CLIENT_SILENT and CLIENT_SLOW too: a node whose
+ * link is up must have thrown it out or answered by then, else sim_fail("no task stuck", …)). */
+void client_start(struct loop *loop, const struct plan *p, const struct client_plan *c);
+uint32_t clients_running(void);
+
+/* --- ledger.c --- */
+/* The message that the ledger numbers `number`: headers ("X-Sim: NUMBER" first) and body, as octets with CRLF, before dot-stuffing,
+ * made from the number, body_bytes and nothing else. Appended to *to. */
+struct buf;
+void ledger_body(uint32_t number, uint32_t body_bytes, struct buf *to);
+/* A transaction whose body is about to be sent to that node. Returns its number. recipient texts are "local@dD.test". */
+uint32_t ledger_begin(uint32_t node, uint32_t body_bytes, const char *const *recipients,
+		      uint32_t count);
+/* What the client saw last. reply: the whole text of the reply to the final dot; NULL: the connection ended before one came. A 250
+ * is checked against the node's disk. */
+void ledger_answer(uint32_t number, const char *reply);
+/* The client ended the data without the final dot: never to be delivered at all. */
+void ledger_aborted(uint32_t number);
+
+struct receipt {
+	uint32_t primary;
+	const char *client;            /* the node's address, textual */
+	nsec began;                    /* when MAIL came */
+	str bytes;                     /* after dot-unstuffing, all of it */
+	const char *const *recipients; /* those that got 250 in this transaction */
+	uint32_t recipient_count;
+	bool replied; /* the 250 is sent now; false: the connection is dropped instead */
+};
+/* The primary took a message, or would have when its reply had come through. Checks everything that can be checked now. */
+void ledger_receipt(const struct receipt *r);
+/* The primary refused for good (5xx) at RCPT or the final dot: the bytes as far as known (empty at RCPT), one recipient. */
+void ledger_refused(uint32_t primary, const char *recipient, str bytes);
+
+struct world_counts {
+	uint64_t messages, acknowledged, refused, unanswered, deliveries, duplicates, held, parked,
+		faults, outages;
+};
+/* Has everything that was acknowledged been delivered or refused by its primary for good? (To end early.) */
+bool ledger_quiet(void);
+/* After all nodes lost power: reads what is left on their disks and checks the whole account. Fails with sim_fail(). */
+void ledger_settle(const struct plan *p, struct sim_node *const *nodes,
+		   struct world_counts *ret_counts);
+
+/* --- world.c --- */
+/* Runs the plan to its end and checks everything. Does not return when something does not hold. */
+void world_run(const struct plan *p, struct world_counts *ret_counts);
+struct sim_node *world_node(uint32_t n);
