@@ -78,6 +78,13 @@ static enum dns_status ask(struct task *tk, struct resolver *r, const char *name
 	return DNS_TROUBLE;
 }
 
+static void in_task_with_nsd(task_fn *fn)
+{
+	if (!nsd_is_there)
+		skip();
+	in_task(fn);
+}
+
 #define WAIT (20 * NSEC_S)
 
 static void states(struct task *tk, void *arg)
@@ -122,9 +129,7 @@ static void states(struct task *tk, void *arg)
 static void test_states(void **state)
 {
 	(void)state;
-	if (!nsd_is_there)
-		skip();
-	in_task(states);
+	in_task_with_nsd(states);
 }
 
 static void ask_many(struct task *tk, void *arg)
@@ -151,9 +156,7 @@ static void ask_many(struct task *tk, void *arg)
 static void test_many_questions_at_once(void **state)
 {
 	(void)state;
-	if (!nsd_is_there)
-		skip();
-	in_task(ask_many);
+	in_task_with_nsd(ask_many);
 }
 
 /* A server that takes questions and never answers. */
@@ -257,9 +260,7 @@ static void recover(struct task *tk, void *arg)
 static void test_dead_dns_that_lives_again_is_used_within_seconds(void **state)
 {
 	(void)state;
-	if (!nsd_is_there)
-		skip();
-	in_task(recover);
+	in_task_with_nsd(recover);
 }
 
 static void recover_from_silence(struct task *tk, void *arg)
@@ -293,9 +294,7 @@ static void recover_from_silence(struct task *tk, void *arg)
 static void test_silent_dns_that_answers_again_is_used_within_seconds(void **state)
 {
 	(void)state;
-	if (!nsd_is_there)
-		skip();
-	in_task(recover_from_silence);
+	in_task_with_nsd(recover_from_silence);
 }
 
 static void bad_anchor(struct task *tk, void *arg)
@@ -358,9 +357,7 @@ static void bogus(struct task *tk, void *arg)
 static void test_bogus_is_trouble(void **state)
 {
 	(void)state;
-	if (!nsd_is_there)
-		skip();
-	in_task(bogus);
+	in_task_with_nsd(bogus);
 }
 
 static int set_up(void **state)
