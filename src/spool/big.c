@@ -66,7 +66,7 @@ int big_write(struct task *tk, struct spool *s, msg_id id, int body_fd, uint64_t
 	fd = sys_open_at(s->big_dir, temporary, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	if (fd < 0)
 		return fd;
-	r = s->cannot_allocate ? 0 : sys_allocate(fd, 0, body_bytes);
+	r = s->cannot_allocate || body_bytes == 0 ? 0 : sys_allocate(fd, 0, body_bytes);
 	if (r == -EOPNOTSUPP || r == -ENOSYS)
 		r = 0;
 	if (r == 0)
