@@ -249,6 +249,56 @@ static void a_queue_that_is_mostly_empty_holds_what_the_model_holds(void **state
 	run_seed(3, 34);
 }
 
+/* --- stragglers --- */
+
+/* Twice what is alive; besides, the segment being emptied, which is on disk twice; the open one; what died since
+ * it was last looked at. */
+static void check_twice(struct spool *s)
+{
+	struct spool_usage u;
+
+	assert_int_equal(spool_usage(s, &u), 0);
+	assert_true(u.disk_bytes <=
+		    2 * u.live_bytes + u.segments * FORMAT_RECORDS_AT + 3 * tiny.segment_bytes);
+}
+
+/* One in ten stays for long, the others go in the next turn. */
+static void live_a_turn(struct spool *s, unsigned turn, unsigned due[static IDS])
+{
+	for (unsigned n = 0; n < IDS; n++)
+		if (due[n] && due[n] <= turn) {
+			assert_int_equal(spool_mark(s, SPOOL_DONE, number_id(n), STR_NONE), 0);
+			due[n] = 0;
+		}
+	for (unsigned i = 0; i < 15; i++) {
+		unsigned n = chance(IDS);
+
+		if (due[n] || put(s, n, 500 + chance(2500)) < 0)
+			continue;
+		due[n] = turn + 1 + (chance(10) ? 0 : chance(400));
+	}
+	assert_int_equal(spool_sync(s), 0);
+}
+
+static void under_stragglers_the_disk_holds_at_most_twice_what_lives(void **state)
+{
+	struct spool *s = spool_start(dir, &tiny, &tale);
+	unsigned due[IDS] = { 0 };
+	uint64_t most_live = 0;
+
+	(void)state;
+	random_state = 7;
+	for (unsigned turn = 1; turn < 1500; turn++) {
+		live_a_turn(s, turn, due);
+		do
+			check_twice(s);
+		while (spool_compact(NULL, s) == 1);
+		most_live = MAX(most_live, s->live_bytes);
+	}
+	assert_true(most_live > 10 * tiny.segment_bytes); /* else the bound says little */
+	spool_close(s);
+}
+
 /* --- single facts --- */
 
 static void a_done_outlives_the_message_that_it_kills(void **state)
@@ -402,6 +452,7 @@ int main(void)
 		CASE(a_queue_that_grows_holds_what_the_model_holds),
 		CASE(a_queue_in_balance_holds_what_the_model_holds),
 		CASE(a_queue_that_is_mostly_empty_holds_what_the_model_holds),
+		CASE(under_stragglers_the_disk_holds_at_most_twice_what_lives),
 		CASE(a_done_outlives_the_message_that_it_kills),
 		CASE(a_mostly_dead_segment_is_emptied_and_deleted),
 		CASE(segments_more_than_half_dead_are_emptied_though_none_is_mostly_dead),

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "task/sys.h"
 
-#define COMPACT_STEPS 16                /* a second; each is bounded by the spool */
+#define COMPACT_STEPS 64                /* a second, 1 MiB each at most: see bench/size_bench.c */
 #define HELD_REST (60 * NSEC_S)         /* who is held briefly need not move */
 #define ROOM_WANTED ((uint64_t)2 << 20) /* above the reserve, before mail is accepted again */
 #define MOVES_A_SECOND 5                /* each costs two syncs */
