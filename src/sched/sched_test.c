@@ -301,6 +301,35 @@ static void whatever_happens_nothing_is_lost(void **state)
 	}
 }
 
+/* Counted by the places that change in the heaps: a time would depend on the machine. */
+static void a_turn_moves_few_entries_however_many_are_queued(void **state)
+{
+	static const size_t queued[] = { 1000, 100000 };
+	static const struct sched_report report = { .attempt = TRIED_ANSWERED, .delivered = true };
+
+	for (size_t i = 0; i < ELEMENTS(queued); i++) {
+		struct mail *mail = calloc(queued[i], sizeof(*mail));
+		size_t *place = calloc(queued[i], sizeof(*place)), moved = 0;
+		struct sched_action a;
+		WORLD(29);
+
+		assert_true(mail && place);
+		for (size_t n = 0; n < queued[i]; n++, w.now++)
+			send(&w, (unsigned)(n % 10), &mail[n]);
+		for (size_t n = 0; n < queued[i]; n++)
+			place[n] = mail[n].entry.node.place;
+		sched_next(w.s, w.now, &a);
+		assert_int_equal(a.what, SCHED_DELIVER);
+		sched_attempted(w.s, a.entry, FATE_DONE, &report, w.now);
+		for (size_t n = 0; n < queued[i]; n++)
+			moved += place[n] != mail[n].entry.node.place;
+		assert_in_range(moved, 1, 20);
+		world_done(&w);
+		free(place);
+		free(mail);
+	}
+}
+
 static void an_entry_is_small(void **state)
 {
 	(void)state;
@@ -322,6 +351,7 @@ int main(void)
 		cmocka_unit_test(a_probe_whose_domain_went_away_is_no_harm),
 		cmocka_unit_test(nine_thousand_domains_down_do_not_slow_a_thousand),
 		cmocka_unit_test(whatever_happens_nothing_is_lost),
+		cmocka_unit_test(a_turn_moves_few_entries_however_many_are_queued),
 		cmocka_unit_test(an_entry_is_small),
 	};
 
