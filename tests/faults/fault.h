@@ -39,6 +39,14 @@ static struct undo {
 } undo[UNDO_MAX];
 static size_t undo_count;
 
+/* Renames that no sync of their directory has followed. */
+#define RENAMES_MAX 64
+static struct {
+	ino_t dir;
+	char from[80], to[80];
+} renames[RENAMES_MAX];
+static size_t rename_count;
+
 static inline ino_t inode_of(int fd)
 {
 	struct stat st;
@@ -92,6 +100,7 @@ static inline void undo_apply(int fd, bool every_second)
 static inline void inject(unsigned at, int error, enum fault_mode mode, bool sticky)
 {
 	undo_forget(0);
+	rename_count = 0;
 	injected.calls = 0;
 	injected.at = injected.at_was = at;
 	injected.error = error;
@@ -131,7 +140,6 @@ WRAP(ssize_t, sys_read_at, false, (int fd, void *p, size_t n, uint64_t at), fd, 
 WRAP(int, sys_allocate, true, (int fd, uint64_t at, uint64_t n), fd, at, n)
 WRAP(int, sys_write_out, true, (int fd, uint64_t at, uint64_t n), fd, at, n)
 WRAP(int, sys_truncate, true, (int fd, uint64_t n), fd, n)
-WRAP(int, sys_rename_at, true, (int dir, const char *from, const char *to), dir, from, to)
 WRAP(int, sys_unlink_at, true, (int dir, const char *name), dir, name)
 WRAP(int, sys_size, false, (int fd, uint64_t *n), fd, n)
 WRAP(int, sys_free_bytes, false, (int fd, uint64_t *n), fd, n)
@@ -151,6 +159,35 @@ int __wrap_sys_write_at(int fd, str bytes, uint64_t at)
 	return injected.error;
 }
 
+int __real_sys_rename_at(int dir, const char *from, const char *to);
+int __wrap_sys_rename_at(int dir, const char *from, const char *to);
+int __wrap_sys_rename_at(int dir, const char *from, const char *to)
+{
+	int r = strikes("sys_rename_at", true) ? injected.error
+					       : __real_sys_rename_at(dir, from, to);
+
+	if (r == 0 && rename_count < RENAMES_MAX) {
+		renames[rename_count].dir = inode_of(dir);
+		str_copy(str_of(from), renames[rename_count].from, sizeof(renames[0].from));
+		str_copy(str_of(to), renames[rename_count++].to, sizeof(renames[0].to));
+	}
+	return r;
+}
+
+/* A directory was synced, or what was not synced of it is lost. */
+static inline void renames_end(int dir, bool lost)
+{
+	ino_t inode = inode_of(dir);
+
+	for (size_t i = rename_count; i-- > 0;) {
+		if (renames[i].dir != inode)
+			continue;
+		if (lost)
+			__real_sys_rename_at(dir, renames[i].to, renames[i].from);
+		renames[i] = renames[--rename_count];
+	}
+}
+
 static inline int sync_or_strike(int fd, const char *where, int (*real)(int fd))
 {
 	int r;
@@ -158,10 +195,13 @@ static inline int sync_or_strike(int fd, const char *where, int (*real)(int fd))
 	if (!strikes(where, true)) {
 		r = real(fd);
 		undo_forget(inode_of(fd));
+		renames_end(fd, false);
 		return r;
 	}
-	if (injected.mode == MODE_LOSE || injected.mode == MODE_LOSE_PAGES)
+	if (injected.mode == MODE_LOSE || injected.mode == MODE_LOSE_PAGES) {
 		undo_apply(fd, injected.mode == MODE_LOSE_PAGES);
+		renames_end(fd, true);
+	}
 	return injected.error;
 }
 
