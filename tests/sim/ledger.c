@@ -1,0 +1,763 @@
+/* What was sent, what was answered, what arrived, what is left: and whether that adds up. */
+#include "sim/world.h"
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "ipc/locum.pb-c.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MESSAGE_BYTES_MAX ((size_t)1 << 20)
+#define TEXT_BYTES_MAX ((size_t)16 << 10)
+#define LINE_MAX_OCTETS 998
+#define PARKED_SLACK (2 * NSEC_MINUTE)
+
+enum verdict {
+	VERDICT_OPEN,    /* the client waits for it */
+	VERDICT_STORED,  /* 250 */
+	VERDICT_REFUSED, /* it was not kept, and will not be */
+	VERDICT_DOUBT,   /* 451, 421: nobody knows what became of it between smtpin and the disk */
+	VERDICT_BROKEN,  /* the connection ended before the reply */
+	VERDICT_ABORTED, /* there was no final dot */
+};
+
+static const char *const verdict_names[] = {
+	[VERDICT_OPEN] = "no answer yet",    [VERDICT_STORED] = "acknowledged",
+	[VERDICT_REFUSED] = "refused",       [VERDICT_DOUBT] = "deferred",
+	[VERDICT_BROKEN] = "never answered", [VERDICT_ABORTED] = "ended without its final dot",
+};
+
+/* Where a recipient was found on the disks in the end, a set. */
+enum left { LEFT_QUEUED = 1 << 0, LEFT_HELD = 1 << 1, LEFT_PARKED = 1 << 2, LEFT_DONE = 1 << 3 };
+
+struct entry {
+	char address[64];
+	uint32_t domain;
+	uint32_t replied; /* deliveries whose 250 was sent */
+	uint32_t dropped; /* deliveries whose reply was not */
+	bool refused;     /* for good, by its primary */
+	nsec first_at, last_at;
+	unsigned left;
+	uint32_t left_nodes; /* a bit for each node that has it queued */
+	char left_text[160]; /* why it is held or parked */
+};
+
+struct message {
+	uint32_t number, node, body_bytes;
+	enum verdict verdict;
+	nsec began, answered;
+	char reply[128];
+	struct entry entry[RECIPIENTS_MAX];
+	uint32_t entries;
+};
+
+static struct message *messages;
+static size_t message_count;
+static uint64_t unsettled; /* acknowledged recipients neither delivered nor refused */
+
+/* --- the message of a number --- */
+
+static uint64_t next(uint64_t *random)
+{
+	uint64_t z = *random += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+static uint32_t below(uint64_t *random, uint32_t bound)
+{
+	return (uint32_t)(next(random) % bound);
+}
+
+static bool is_to_be_refused(uint32_t number)
+{
+	return number % 23 == 7;
+}
+
+static void add(struct buf *to, str bytes)
+{
+	must(buf_add(to, bytes) == 0);
+}
+
+static void add_bytes(struct buf *to, uint64_t *random, size_t n, bool eight_bit)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint32_t c = eight_bit ? 0x80 + below(random, 0x80) : 0x20 + below(random, 0x5f);
+
+		must(buf_add_byte(to, (char)c) == 0);
+	}
+}
+
+static void add_line(struct buf *to, uint64_t *random)
+{
+	static const str fixed[] = { STR("."),
+				     STR(".."),
+				     STR(""),
+				     STR("..."),
+				     STR(".QUIT"),
+				     STR("From here"),
+				     STR("Received: not a header"),
+				     STR(" "),
+				     STR("\t.") };
+	uint32_t kind = below(random, 20);
+
+	if (kind < ELEMENTS(fixed)) {
+		add(to, fixed[kind]);
+	} else if (kind == 9) {
+		add(to, STR("."));
+		add_bytes(to, random, below(random, 70), false);
+	} else if (kind == 10) {
+		add_bytes(to, random, LINE_MAX_OCTETS, below(random, 2) == 0);
+	} else if (kind == 11) {
+		add(to, STR("."));
+		add_bytes(to, random, LINE_MAX_OCTETS - 1, false);
+	} else {
+		add_bytes(to, random, 1 + below(random, 76), kind < 14);
+	}
+	add(to, STR("\r\n"));
+}
+
+static void add_headers(uint32_t number, struct buf *to, uint64_t *random)
+{
+	must(buf_addf(to, "From: sender@client.test\r\nSubject: message %u\r\n", number) == 0);
+	if (below(random, 2) == 0)
+		add(to, STR("X-Folded: one\r\n\ttwo\r\n three\r\n"));
+	if (below(random, 4) == 0)
+		add(to, STR("Received: from elsewhere.test by client.test with SMTP id 1;\r\n"
+			    "\tTue, 24 Nov 2026 06:24:00 +0000\r\n"));
+	if (below(random, 4) == 0) {
+		add(to, STR("X-Long: "));
+		add_bytes(to, random, LINE_MAX_OCTETS - 8, false);
+		add(to, STR("\r\n"));
+	}
+}
+
+void ledger_body(uint32_t number, uint32_t body_bytes, struct buf *to)
+{
+	uint64_t random = (uint64_t)number << 32 | body_bytes;
+	size_t start = to->n;
+	uint32_t shape = below(&random, 12);
+
+	must(buf_addf(to, "X-Sim: %u\r\n", number) == 0);
+	if (is_to_be_refused(number))
+		add(to, STR("X-Refuse: yes\r\n"));
+	if (shape == 0)
+		return; /* no body, not even the empty line before it */
+	add_headers(number, to, &random);
+	add(to, STR("\r\n"));
+	if (shape == 1)
+		return;
+	while (to->n - start < body_bytes)
+		add_line(to, &random);
+}
+
+/* --- the table --- */
+
+static struct message *find(uint32_t number)
+{
+	for (size_t i = 0; i < message_count; i++)
+		if (messages[i].number == number)
+			return &messages[i];
+	return NULL;
+}
+
+static struct entry *find_entry(struct message *m, str address)
+{
+	for (uint32_t i = 0; i < m->entries; i++)
+		if (str_eq(str_of(m->entry[i].address), address))
+			return &m->entry[i];
+	return NULL;
+}
+
+/* Made from the message, not from its place, so that leaving out one client leaves the others'
+ * messages as they are. */
+static uint32_t new_number(uint32_t node, uint32_t body_bytes, const char *const *recipients,
+			   uint32_t count)
+{
+	static const uint64_t seed[2] = { 0x4c, 0x65 };
+	uint64_t number = (uint64_t)node << 32 | body_bytes;
+
+	for (uint32_t i = 0; i < count; i++)
+		number = next(&number) ^ str_hash(str_of(recipients[i]), seed, false);
+	number = next(&number);
+	while (find((uint32_t)number))
+		number++;
+	return (uint32_t)number;
+}
+
+static uint32_t domain_of(str address)
+{
+	str domain = str_from(address, (size_t)(str_index(address, '@') + 1));
+	uint64_t d = UINT64_MAX;
+
+	must(domain.n > 6 && domain.p[0] == 'd');
+	must(str_u64(str_mem(domain.p + 1, domain.n - 6), DOMAINS_MAX - 1, &d) == 0);
+	return (uint32_t)d;
+}
+
+uint32_t ledger_begin(uint32_t node, uint32_t body_bytes, const char *const *recipients,
+		      uint32_t count)
+{
+	struct message *m;
+
+	must(count > 0 && count <= RECIPIENTS_MAX);
+	messages = reallocarray(messages, message_count + 1, sizeof(*messages));
+	must(messages);
+	m = &messages[message_count];
+	memset(m, 0, sizeof(*m));
+	m->node = node;
+	m->body_bytes = body_bytes;
+	m->began = sim_now();
+	m->entries = count;
+	m->number = new_number(node, body_bytes, recipients, count);
+	for (uint32_t i = 0; i < count; i++) {
+		must(str_copy(str_of(recipients[i]), m->entry[i].address,
+			      sizeof(m->entry[i].address)));
+		m->entry[i].domain = domain_of(str_of(recipients[i]));
+	}
+	message_count++;
+	return m->number;
+}
+
+static uint32_t deliveries(const struct entry *e)
+{
+	return e->replied + e->dropped;
+}
+
+static bool is_settled(const struct entry *e)
+{
+	return deliveries(e) > 0 || e->refused;
+}
+
+static bool must_be_refused(const struct message *m, const struct entry *e)
+{
+	return e->refused || is_to_be_refused(m->number) ||
+	       str_starts(str_of(e->address), STR("unknown"));
+}
+
+/* --- telling --- */
+
+static const char *seconds(nsec at, char text[static 32])
+{
+	snprintf(text, 32, "%.3f s", (double)(at - NSEC_DAY) / (double)NSEC_S);
+	return text;
+}
+
+static void tell_entry(const struct entry *e, struct buf *to)
+{
+	char first[32], last[32];
+
+	buf_addf(to, "  <%s>: %u delivered, %u more without a reply", e->address, e->replied,
+		 e->dropped);
+	if (deliveries(e) > 0)
+		buf_addf(to, " (first at %s, last at %s)", seconds(e->first_at, first),
+			 seconds(e->last_at, last));
+	buf_addf(to, "%s%s%s%s%s%s%s\n", e->refused ? ", refused for good" : "",
+		 e->left & LEFT_QUEUED ? ", in a spool queued" : "",
+		 e->left & LEFT_HELD ? ", in a spool held" : "",
+		 e->left & LEFT_PARKED ? ", in a spool parked" : "",
+		 e->left & LEFT_DONE ? ", in a spool done" : "", *e->left_text ? ": " : "",
+		 e->left_text);
+}
+
+/* Everything known about a message, for the one who must find out why. */
+static _Noreturn void fail(const char *rule, const struct message *m, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static _Noreturn void fail(const char *rule, const struct message *m, const char *format, ...)
+{
+	struct buf text = { 0 };
+	char why[512], began[32], answered[32];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(why, sizeof(why), format, arguments);
+	va_end(arguments);
+	buf_init(&text, TEXT_BYTES_MAX);
+	buf_addf(&text, "%s\nmessage %u to node %u, %u bytes, begun at %s, %s", why, m->number,
+		 m->node, m->body_bytes, seconds(m->began, began), verdict_names[m->verdict]);
+	if (m->verdict != VERDICT_OPEN)
+		buf_addf(&text, " at %s", seconds(m->answered, answered));
+	buf_addf(&text, "%s%s\n", *m->reply ? ": " : "", m->reply);
+	for (uint32_t i = 0; i < m->entries; i++)
+		tell_entry(&m->entry[i], &text);
+	sim_fail(rule, "%.*s", STR_ARG(buf_str(&text)));
+}
+
+/* --- what the client saw --- */
+
+/* A 451 may come of a spoold that died after it had stored the message, a 421 of an end in the same
+ * moment: then it is there, and the client's next try makes a second one. 452 and 5xx are decided
+ * before. */
+static enum verdict verdict_of(const char *reply)
+{
+	if (!reply)
+		return VERDICT_BROKEN;
+	if (str_starts(str_of(reply), STR("250")))
+		return VERDICT_STORED;
+	if (str_starts(str_of(reply), STR("451")) || str_starts(str_of(reply), STR("421")))
+		return VERDICT_DOUBT;
+	return VERDICT_REFUSED;
+}
+
+static bool must_not_arrive(enum verdict v)
+{
+	return v == VERDICT_REFUSED || v == VERDICT_ABORTED;
+}
+
+static void check_durable(const struct message *m)
+{
+	str text = str_of(m->reply);
+	ssize_t at = str_find(text, STR("queued as "));
+	msg_id id;
+
+	if (at < 0 || id_parse(str_first(str_from(text, (size_t)at + 10), ID_TEXT_LENGTH), &id) < 0)
+		fail("250 only after stable storage", m, "a 250 without an id");
+	if (!node_message_durable(world_node(m->node), id))
+		fail("250 only after stable storage", m, "the message is not on the disk of %s",
+		     node_name(world_node(m->node)));
+}
+
+static void conclude(struct message *m, enum verdict verdict)
+{
+	must(m && m->verdict == VERDICT_OPEN && verdict != VERDICT_OPEN);
+	m->verdict = verdict;
+	m->answered = sim_now();
+	sim_trace("ledger: message %u: %s %s", m->number, verdict_names[verdict], m->reply);
+	for (uint32_t i = 0; i < m->entries; i++) {
+		if (must_not_arrive(verdict) && deliveries(&m->entry[i]) > 0)
+			fail("refused is not delivered", m, "it was delivered before its refusal");
+		if (verdict == VERDICT_STORED && !is_settled(&m->entry[i]))
+			unsettled++;
+	}
+	if (verdict == VERDICT_STORED)
+		check_durable(m);
+}
+
+void ledger_answer(uint32_t number, const char *reply)
+{
+	struct message *m = find(number);
+
+	must(m);
+	str_copy(str_trim(str_of(reply ? reply : "")), m->reply, sizeof(m->reply));
+	conclude(m, verdict_of(reply));
+}
+
+void ledger_aborted(uint32_t number)
+{
+	conclude(find(number), VERDICT_ABORTED);
+}
+
+/* --- reading what comes back --- */
+
+/* The Received header on top of a message, as received.c writes it. */
+struct hop {
+	uint32_t node;
+	msg_id id;
+};
+
+/* Length of the header field at the start with its folded lines; 0: it does not end. */
+static size_t field_length(str bytes)
+{
+	size_t at = 0;
+
+	for (;;) {
+		ssize_t end = str_find(str_from(bytes, at), STR("\r\n"));
+
+		if (end < 0)
+			return 0;
+		at += (size_t)end + 2;
+		if (at == bytes.n || (bytes.p[at] != ' ' && bytes.p[at] != '\t'))
+			return at;
+	}
+}
+
+static bool parse_hop(str field, struct hop *ret_hop)
+{
+	static const char by[] = "\tby mx", behind[] = ".backup.test (Locum) ";
+	ssize_t at = str_find(field, STR("\tby mx"));
+	str rest;
+
+	if (at < 0)
+		return false;
+	rest = str_from(field, (size_t)at + sizeof(by) - 1);
+	if (!rest.n || rest.p[0] < '0' || rest.p[0] >= '0' + NODES_MAX ||
+	    !str_starts(str_from(rest, 1), str_of(behind)))
+		return false;
+	ret_hop->node = (uint32_t)(rest.p[0] - '0');
+	at = str_find(rest, STR(" id "));
+	return at >= 0 && id_parse(str_first(str_from(rest, (size_t)at + 4), ID_TEXT_LENGTH),
+				   &ret_hop->id) == 0;
+}
+
+/* Takes Locum's headers off. Returns how many, or -1: there is a Received of somebody else. */
+static int strip_hops(str *bytes, struct hop ret_hops[static NODES_MAX])
+{
+	int n = 0;
+
+	while (str_starts(*bytes, STR("Received:"))) {
+		size_t length = field_length(*bytes);
+
+		if (n == NODES_MAX || length == 0 ||
+		    !parse_hop(str_first(*bytes, length), &ret_hops[n]))
+			return -1;
+		*bytes = str_from(*bytes, length);
+		n++;
+	}
+	return n;
+}
+
+static struct message *message_of(str bytes)
+{
+	ssize_t end = str_find(bytes, STR("\r\n"));
+	uint64_t number;
+
+	if (end < 7 || !str_starts(bytes, STR("X-Sim: ")) ||
+	    str_u64(str_mem(bytes.p + 7, (size_t)end - 7), UINT32_MAX, &number) < 0)
+		return NULL;
+	return find((uint32_t)number);
+}
+
+/* SIZE_MAX: equal to what was sent; else where the first difference is. */
+static size_t difference(const struct message *m, str bytes)
+{
+	struct buf sent = { 0 };
+	size_t at = 0;
+
+	buf_init(&sent, MESSAGE_BYTES_MAX);
+	ledger_body(m->number, m->body_bytes, &sent);
+	while (at < sent.n && at < bytes.n && sent.p[at] == bytes.p[at])
+		at++;
+	if (at == sent.n && at == bytes.n)
+		at = SIZE_MAX;
+	buf_done(&sent);
+	return at;
+}
+
+static struct message *check_bytes(const char *rule, const char *where, str bytes,
+				   struct hop ret_hops[static NODES_MAX], int *ret_hop_count)
+{
+	struct message *m;
+	size_t at;
+
+	*ret_hop_count = strip_hops(&bytes, ret_hops);
+	m = message_of(bytes);
+	if (*ret_hop_count < 0 || !m)
+		sim_fail(rule, "%s: a message nobody sent, %zu bytes: %.*s", where, bytes.n,
+			 (int)MIN(bytes.n, (size_t)400), bytes.p);
+	at = difference(m, bytes);
+	if (at != SIZE_MAX)
+		fail(rule, m, "%s: %zu bytes differ from what was sent, first in byte %zu", where,
+		     bytes.n, at);
+	return m;
+}
+
+/* --- what the primary saw --- */
+
+static void count_delivery(struct message *m, struct entry *e, const struct receipt *r)
+{
+	nsec now = sim_now();
+
+	if (m->verdict == VERDICT_STORED && !is_settled(e))
+		unsettled--;
+	if (deliveries(e) == 0)
+		e->first_at = now;
+	e->last_at = now;
+	if (r->replied)
+		e->replied++;
+	else
+		e->dropped++;
+}
+
+static void check_done(const struct message *m, const struct hop *hop, const struct receipt *r)
+{
+	char id[ID_TEXT_LENGTH + 1], at[32], began[32];
+	nsec since;
+
+	if (!world_node(hop->node) || !node_done_durable(world_node(hop->node), hop->id, &since) ||
+	    since >= r->began)
+		return;
+	id_text(hop->id, id);
+	fail("nothing is delivered after its done", m,
+	     "node %u, id %s: done since %s, MAIL came at %s", hop->node, id, seconds(since, at),
+	     seconds(r->began, began));
+}
+
+void ledger_receipt(const struct receipt *r)
+{
+	struct hop hops[NODES_MAX];
+	struct message *m;
+	char where[64];
+	int n;
+
+	snprintf(where, sizeof(where), "primary %u from %.40s", r->primary, r->client);
+	m = check_bytes("byte-exact", where, r->bytes, hops, &n);
+	if (n == 0)
+		fail("byte-exact", m, "%s: there is no Received header of ours", where);
+	sim_trace("ledger: message %u delivered%s", m->number, r->replied ? "" : ", reply dropped");
+	for (uint32_t i = 0; i < r->recipient_count; i++) {
+		struct entry *e = find_entry(m, str_of(r->recipients[i]));
+
+		if (!e)
+			fail("right recipient", m, "%s: delivered to <%s>", where,
+			     r->recipients[i]);
+		count_delivery(m, e, r);
+	}
+	if (must_not_arrive(m->verdict))
+		fail("refused is not delivered", m, "%s took it", where);
+	check_done(m, &hops[0], r);
+}
+
+static void refuse(struct message *m, struct entry *e)
+{
+	if (m->verdict == VERDICT_STORED && !is_settled(e))
+		unsettled--;
+	e->refused = true;
+}
+
+/* At RCPT nobody says which message it is about: probably the oldest acknowledged one for that
+ * recipient, else one whose answer is not known. */
+static void refuse_some(str recipient)
+{
+	static const enum verdict order[] = { VERDICT_STORED, VERDICT_OPEN, VERDICT_DOUBT,
+					      VERDICT_BROKEN };
+
+	for (size_t o = 0; o < ELEMENTS(order); o++) {
+		for (size_t i = 0; i < message_count; i++) {
+			struct message *m = &messages[i];
+			struct entry *e = m->verdict == order[o] ? find_entry(m, recipient) : NULL;
+
+			if (e && !is_settled(e)) {
+				refuse(m, e);
+				return;
+			}
+		}
+	}
+}
+
+void ledger_refused(uint32_t primary, const char *recipient, str bytes)
+{
+	struct hop hops[NODES_MAX];
+	struct message *m;
+	struct entry *e;
+	char where[64];
+	int n;
+
+	if (bytes.n == 0) {
+		refuse_some(str_of(recipient));
+		return;
+	}
+	snprintf(where, sizeof(where), "primary %u, which refuses it", primary);
+	m = check_bytes("byte-exact", where, bytes, hops, &n);
+	e = find_entry(m, str_of(recipient));
+	if (!e)
+		fail("right recipient", m, "%s: offered for <%s>", where, recipient);
+	refuse(m, e);
+}
+
+bool ledger_quiet(void)
+{
+	return unsettled == 0;
+}
+
+/* --- what is left on the disks --- */
+
+struct settling {
+	const struct plan *plan;
+	const struct sim_node *node;
+	uint32_t node_number;
+	struct world_counts *counts;
+};
+
+static bool plan_has(const struct plan *p, enum fault_kind kind)
+{
+	for (uint32_t i = 0; i < p->faults; i++)
+		if (p->fault[i].enabled && p->fault[i].kind == kind)
+			return true;
+	return false;
+}
+
+/* A read that failed leaves a message held: in its state when the body was concerned, in the memory
+ * of spoold alone (until it starts again) when its envelope was. */
+static bool reads_failed(const struct plan *p, uint32_t nodes)
+{
+	for (uint32_t i = 0; i < p->faults; i++) {
+		const struct fault *f = &p->fault[i];
+
+		if (f->enabled && f->kind == FAULT_DISK && f->detail == DISK_READ_FAILS &&
+		    (nodes & 1u << f->node))
+			return true;
+	}
+	return false;
+}
+
+static void found_held(const struct settling *s, const struct message *m, struct entry *e,
+		       const char *reply)
+{
+	e->left |= LEFT_HELD;
+	e->left_nodes |= 1u << s->node_number;
+	s->counts->held++;
+	str_copy(str_of(reply), e->left_text, sizeof(e->left_text));
+	if (!*reply)
+		fail("held, not lost", m, "<%s> is held on node %u without a reason", e->address,
+		     s->node_number);
+}
+
+static void found_parked(const struct settling *s, const struct message *m, struct entry *e,
+			 nsec arrived_wall, const char *reply)
+{
+	nsec left = arrived_wall + s->plan->hold[e->domain] - node_wall(s->node);
+
+	e->left |= LEFT_PARKED;
+	s->counts->parked++;
+	str_copy(str_of(reply), e->left_text, sizeof(e->left_text));
+	if (left > PARKED_SLACK && !plan_has(s->plan, FAULT_WALL_JUMP))
+		fail("parked only when too old", m, "<%s> is parked on node %u, %lld s too early",
+		     e->address, s->node_number, (long long)(left / NSEC_S));
+}
+
+static void found_entry(const struct settling *s, const struct message *m, struct entry *e,
+			nsec arrived_wall, const Locum__StoredRecipient *state)
+{
+	switch (state ? state->state : LOCUM__MESSAGE_STATE__MESSAGE_QUEUED) {
+	case LOCUM__MESSAGE_STATE__MESSAGE_HELD:
+		found_held(s, m, e, state->reply);
+		return;
+	case LOCUM__MESSAGE_STATE__MESSAGE_PARKED:
+		found_parked(s, m, e, arrived_wall, state->reply);
+		return;
+	case LOCUM__MESSAGE_STATE__MESSAGE_DELIVERED:
+		e->left |= LEFT_DONE;
+		return;
+	case LOCUM__MESSAGE_STATE__MESSAGE_QUEUED:
+		e->left |= LEFT_QUEUED;
+		e->left_nodes |= 1u << s->node_number;
+		if (state && !*e->left_text)
+			str_copy(str_of(state->reply), e->left_text, sizeof(e->left_text));
+		return;
+	case LOCUM__MESSAGE_STATE__MESSAGE_NONE:
+	case LOCUM__MESSAGE_STATE__MESSAGE_DELIVERING:
+	case LOCUM__MESSAGE_STATE__MESSAGE_DROPPED:
+	case _LOCUM__MESSAGE_STATE_IS_INT_SIZE:
+		break;
+	}
+	fail("whole or absent", m, "<%s> is in state %d on node %u", e->address, (int)state->state,
+	     s->node_number);
+}
+
+static void found_recipients(const struct settling *s, struct message *m,
+			     const Locum__Envelope *envelope, const Locum__StoredState *state)
+{
+	for (size_t i = 0; i < envelope->n_recipients; i++) {
+		const ProtobufCBinaryData *a = &envelope->recipients[i]->address;
+		struct entry *e = find_entry(m, str_mem(a->data, a->len));
+
+		if (!e)
+			fail("right recipient", m, "kept on node %u for <%.*s>", s->node_number,
+			     (int)a->len, (const char *)a->data);
+		found_entry(s, m, e, envelope->arrived_wall, state ? state->recipients[i] : NULL);
+	}
+}
+
+static void found(void *arg, const struct node_remains *r)
+{
+	const struct settling *s = arg;
+	struct hop hops[NODES_MAX];
+	struct message *m;
+	Locum__Envelope *envelope;
+	Locum__StoredState *state = NULL;
+	char where[64];
+	int n;
+
+	snprintf(where, sizeof(where), "the spool of node %u", s->node_number);
+	m = check_bytes("whole or absent", where, r->body, hops, &n);
+	envelope = locum__envelope__unpack(NULL, r->envelope.n, (const uint8_t *)r->envelope.p);
+	if (r->state.n > 0)
+		state = locum__stored_state__unpack(NULL, r->state.n, (const uint8_t *)r->state.p);
+	if (!envelope || (r->state.n > 0 && !state))
+		fail("whole or absent", m, "%s: its %s cannot be read", where,
+		     envelope ? "state" : "envelope");
+	if (envelope->body_bytes != r->body.n ||
+	    (state && state->n_recipients != envelope->n_recipients))
+		fail("whole or absent", m, "%s: envelope, state and body do not belong together",
+		     where);
+	if (n == 0 && must_not_arrive(m->verdict))
+		fail("refused is not delivered", m, "%s keeps it", where);
+	found_recipients(s, m, envelope, state);
+	locum__envelope__free_unpacked(envelope, NULL);
+	if (state)
+		locum__stored_state__free_unpacked(state, NULL);
+}
+
+/* --- the account --- */
+
+static void judge_acknowledged(const struct plan *p, const struct message *m, const struct entry *e)
+{
+	bool excused = reads_failed(p, e->left_nodes);
+
+	if (deliveries(e) > 0 || e->left & LEFT_PARKED)
+		return;
+	if (e->left & LEFT_HELD) {
+		if (!must_be_refused(m, e) && !excused)
+			fail("nothing is lost", m, "<%s> is held, and nobody refused it",
+			     e->address);
+		return;
+	}
+	if (e->left & LEFT_QUEUED) {
+		/* A run that ended early cannot know which of two was refused. */
+		if (!excused && !(ledger_quiet() && must_be_refused(m, e)))
+			fail("nothing waits for ever", m, "<%s> is still queued", e->address);
+		return;
+	}
+	fail(e->refused ? "held, not lost" : "nothing is lost", m, "<%s> was %s and is in no spool",
+	     e->address, e->refused ? "refused by its primary" : "never delivered");
+}
+
+static void judge_entry(const struct plan *p, const struct message *m, const struct entry *e)
+{
+	char first[32], last[32];
+
+	if (m->verdict == VERDICT_STORED)
+		judge_acknowledged(p, m, e);
+	/* With everything settled the run ended early, and second copies may still be on their way. */
+	if (e->left & LEFT_QUEUED && !ledger_quiet() && !reads_failed(p, e->left_nodes))
+		fail("nothing waits for ever", m, "<%s> is still queued", e->address);
+	if (p->calm && deliveries(e) > 1)
+		fail("once in calm", m, "<%s> got it %u times, first at %s, last at %s", e->address,
+		     deliveries(e), seconds(e->first_at, first), seconds(e->last_at, last));
+}
+
+static void count_message(const struct message *m, struct world_counts *counts)
+{
+	counts->messages++;
+	counts->acknowledged += m->verdict == VERDICT_STORED;
+	counts->refused += m->verdict == VERDICT_REFUSED || m->verdict == VERDICT_DOUBT;
+	counts->unanswered += m->verdict == VERDICT_BROKEN || m->verdict == VERDICT_ABORTED;
+	for (uint32_t i = 0; i < m->entries; i++) {
+		uint32_t n = deliveries(&m->entry[i]);
+
+		counts->deliveries += n;
+		counts->duplicates += n > 1 ? n - 1 : 0;
+	}
+}
+
+void ledger_settle(const struct plan *p, struct sim_node *const *nodes,
+		   struct world_counts *ret_counts)
+{
+	for (uint32_t n = 0; n < p->nodes; n++) {
+		struct settling s = { p, nodes[n], n, ret_counts };
+
+		node_inspect(nodes[n], found, &s);
+	}
+	for (size_t i = 0; i < message_count; i++) {
+		const struct message *m = &messages[i];
+
+		count_message(m, ret_counts);
+		for (uint32_t k = 0; k < m->entries; k++)
+			judge_entry(p, m, &m->entry[k]);
+	}
+}
