@@ -294,6 +294,8 @@ static int run_many(void)
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	print_sums(&sums,
 		   (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9);
+	printf("%s simulator: %llu seeds from %llu on\n", sums.failed ? "FAIL" : "PASS",
+	       (unsigned long long)options.count, (unsigned long long)options.first);
 	return sums.failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
