@@ -1,4 +1,5 @@
 /* What is durable: reads the records of the log as they become so, without the spool's code but for the layout. */
+#include "base/crc32c.h"
 #include "sim/engine.h"
 #include "spool/format.h"
 
@@ -55,6 +56,16 @@ static bool big_body_there(const struct records *r, const struct record_header *
 	return disk_durable_size(r->disk, "big", name, &bytes) && bytes == h->body_bytes;
 }
 
+/* After a power cut the header may be there and the rest may not. */
+static bool is_whole(const struct record_header *h, const char *record)
+{
+	const char *payload = record + sizeof(*h), *body = payload + h->payload_bytes;
+
+	return crc32c(0, str_mem(payload, h->payload_bytes)) == h->payload_crc32c &&
+	       ((h->flags & RECORD_BIG) ||
+		crc32c(0, str_mem(body, h->body_bytes)) == h->body_crc32c);
+}
+
 static void note(struct records *r, const struct record_header *h)
 {
 	switch (h->type) {
@@ -89,7 +100,8 @@ static void scan_file(void *arg, struct durable_file *f)
 		bytes = record_bytes(&h);
 		if (*f->parsed_to + bytes > f->bytes.n)
 			return;
-		note(r, &h);
+		if (is_whole(&h, f->bytes.p + *f->parsed_to))
+			note(r, &h);
 		*f->parsed_to += bytes;
 	}
 }

@@ -26,11 +26,8 @@ static void answer(struct spoold *sp)
 
 void commit_sync(struct spoold *sp)
 {
-	int r;
+	int r = spool_sync(sp->spool);
 
-	if (WRONG(ACK_BEFORE_SYNC))
-		answer(sp);
-	r = spool_sync(sp->spool);
 	if (r < 0)
 		die("spool.sync_failed", r);
 	sp->marked_at = 0;
@@ -121,6 +118,8 @@ void committer(struct task *tk, void *arg)
 				return;
 			continue;
 		}
+		if (WRONG(ACK_BEFORE_SYNC))
+			answer(sp);
 		/* What is ready now joins the batch; what comes during the sync makes the next. */
 		if (task_yield(tk) == -ECANCELED)
 			return;
