@@ -89,9 +89,9 @@ static inline int fake_expect_lines(struct fake_server *s, uint64_t count)
 
 	while (str_cut(rest, '\n', &line, &rest))
 		lines++;
-	if (lines >= count)
+	if (count == 0 ? lines == 0 : lines >= count)
 		return 0;
-	snprintf(s->wrong, sizeof(s->wrong), "only %ju more lines in the same write",
+	snprintf(s->wrong, sizeof(s->wrong), "%ju more lines in the same write",
 		 (uintmax_t)lines);
 	return -EINVAL;
 }

@@ -346,8 +346,7 @@ static int ask_mail(struct task *tk, struct transaction *t)
 	if (ehlo_offers(e, EHLO_SIZE))
 		snprintf(size, sizeof(size), " SIZE=%ju",
 			 (uintmax_t)(h->body_bytes + h->received.n));
-	return PUT(tk, t, t->reset_asked ? STR("RSET\r\n") : STR_NONE, STR("MAIL FROM:<"),
-		   h->reverse_path, STR(">"), str_of(size),
+	return PUT(tk, t, STR("MAIL FROM:<"), h->reverse_path, STR(">"), str_of(size),
 		   h->body_8bitmime && ehlo_offers(e, EHLO_8BITMIME) ? STR(" BODY=8BITMIME")
 								     : STR_NONE,
 		   STR("\r\n"));
@@ -367,6 +366,20 @@ static int take_reset_reply(struct task *tk, struct transaction *t)
 	/* Only a reply to MAIL says that the connection is of use. */
 	t->answered = false;
 	return reply_class(&t->c->reply) == 2 ? 0 : lost(t, -EPROTO);
+}
+
+/* Ends what an earlier transaction left open; alone where the host does not offer PIPELINING. */
+static int ask_reset(struct task *tk, struct transaction *t)
+{
+	int r;
+
+	if (!t->reset_asked)
+		return 0;
+	r = PUT(tk, t, STR("RSET\r\n"));
+	if (r < 0 || t->pipelining)
+		return r;
+	r = flush(tk, t);
+	return r < 0 ? r : take_reset_reply(tk, t);
 }
 
 static int take_mail_reply(struct task *tk, struct transaction *t)
@@ -521,7 +534,9 @@ static int run(struct task *tk, struct transaction *t)
 	bool go;
 	int r;
 
-	r = ask_mail(tk, t);
+	r = ask_reset(tk, t);
+	if (r >= 0)
+		r = ask_mail(tk, t);
 	if (r >= 0 && !t->pipelining) {
 		r = flush(tk, t);
 		if (r >= 0)
