@@ -6,7 +6,7 @@ DESTDIR ?=
 SECONDS ?= 60
 export NINJAFLAGS
 
-.PHONY: all build run check check-fast fuzz sim sim-many sim-wrong bench bench-spool bench-size install clean format help
+.PHONY: all build run check check-fast fuzz sim sim-many sim-wrong powercut bench bench-spool bench-size install clean format help
 
 all: build
 
@@ -39,6 +39,10 @@ sim-many:
 sim-wrong:
 	@scripts/sim wrong
 
+# The spool on a real ext4 whose power goes; as root.
+powercut:
+	@tests/powercut/run long
+
 bench: build
 	@QUICK=$(QUICK) bench/run
 
@@ -68,6 +72,7 @@ help:
 	@echo "make sim         one simulated world: SEED=n, WITHOUT=1,2 TRACE=1 (tests/sim)"
 	@echo "make sim-many    N=2000 of them from FIRST=1 on"
 	@echo "make sim-wrong   mistakes made on purpose, each to be seen by the simulator"
+	@echo "make powercut    the spool on a real ext4 whose power goes at every sync (ten minutes, as root)"
 	@echo "make bench       Locum beside Postfix, as a table (QUICK=1: a short one)"
 	@echo "make bench-spool the spool beside the disk alone, as a table (two minutes)"
 	@echo "make bench-size  a million messages, ten thousand domains: memory, start, cost (ten minutes)"
