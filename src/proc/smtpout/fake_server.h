@@ -4,7 +4,7 @@
  *
  *	">220 hi"   says the line (CRLF is added)
  *	"<MAIL FROM:<a@b>"  expects exactly that line; "<*RCPT" one that begins so
- *	"=3"        expects that at least so many more lines came with the same write
+ *	"=3"        expects that at least so many more lines came with the same write; "=0": none
  *	"dot"       reads a body with its final dot into server->body, decoded
  *	"cut"       reads some of a body and closes
  *	"tls"       does a TLS handshake as a server
