@@ -6,7 +6,7 @@ DESTDIR ?=
 SECONDS ?= 60
 export NINJAFLAGS
 
-.PHONY: all build run check check-fast fuzz sim sim-many sim-wrong powercut bench bench-spool bench-size install clean format help
+.PHONY: all build run check check-fast fuzz sim sim-many sim-places sim-wrong powercut bench bench-spool bench-size install clean format help
 
 all: build
 
@@ -34,6 +34,10 @@ sim:
 # N seeds from FIRST on
 sim-many:
 	@scripts/sim many "$(or $(N),2000)" "$(or $(FIRST),1)"
+
+# EVERY=sync: the power goes before, during and after each sync; EVERY=n: each process dies in every nth call
+sim-places:
+	@scripts/sim places "$(or $(SEED),3)" "$(or $(EVERY),sync)"
 
 # Each deliberate mistake must be seen within 200 seeds.
 sim-wrong:
@@ -71,6 +75,7 @@ help:
 	@echo "make fuzz        fuzz every target for SECONDS=60 each"
 	@echo "make sim         one simulated world: SEED=n, WITHOUT=1,2 TRACE=1 (tests/sim)"
 	@echo "make sim-many    N=2000 of them from FIRST=1 on"
+	@echo "make sim-places  one world, cut at each sync (EVERY=sync) or killed in every nth call (EVERY=n)"
 	@echo "make sim-wrong   mistakes made on purpose, each to be seen by the simulator"
 	@echo "make powercut    the spool on a real ext4 whose power goes at every sync (ten minutes, as root)"
 	@echo "make bench       Locum beside Postfix, as a table (QUICK=1: a short one)"

@@ -266,23 +266,28 @@ static int dial(struct task *tk, struct client *c)
 	return r < 0 ? r : go_on(tk, c, POINT_CONNECTED);
 }
 
+static int hello(struct task *tk, struct client *c)
+{
+	return ask(tk, c,
+		   percent(c, 85) ? STR("EHLO client.test\r\n") : STR("HELO client.test\r\n"));
+}
+
+/* An early EHLO is refused when it came before the greeting was written, and answered else. */
 static int greet(struct task *tk, struct client *c)
 {
-	int r = 0;
+	bool early = c->plan->kind == CLIENT_CONFUSED && percent(c, 10);
+	int r = early ? say(tk, c, STR("EHLO too.early.test\r\n")) : 0;
 
-	if (c->plan->kind == CLIENT_CONFUSED && percent(c, 10))
-		r = say(tk, c, STR("EHLO too.early.test\r\n"));
 	if (r == 0)
 		r = hear(tk, c, REPLY_TIME);
 	if (r == 0)
 		r = want(c->code, 220);
+	if (r == 0 && early)
+		r = hear(tk, c, REPLY_TIME);
 	if (r == 0)
 		r = go_on(tk, c, POINT_GREETED);
 	if (r == 0)
-		r = want(ask(tk, c,
-			     percent(c, 85) ? STR("EHLO client.test\r\n")
-					    : STR("HELO client.test\r\n")),
-			 250);
+		r = want(hello(tk, c), 250);
 	return r < 0 ? r : go_on(tk, c, POINT_HELLO);
 }
 

@@ -31,6 +31,7 @@ struct part {
 	struct channel *control;     /* locumd's end */
 	bool ready;
 	unsigned lives;
+	uint64_t calls; /* of earlier lives */
 };
 
 struct sim_node {
@@ -140,6 +141,13 @@ uint64_t node_syncs(const struct sim_node *n)
 	return n->syncs;
 }
 
+uint64_t node_calls(const struct sim_node *n, enum node_part part)
+{
+	const struct sim_process *p = n->part[part].process;
+
+	return n->part[part].calls + (p ? p->calls : 0);
+}
+
 void node_disk_fault(struct sim_node *n, enum disk_fault fault, uint64_t count)
 {
 	disk_fault(n->disk, fault, count);
@@ -182,6 +190,7 @@ static void part_died(struct sim_process *p)
 	struct part *part = &p->node->part[p->part];
 
 	sim_trace("%s ended (%d)", p->name, p->status);
+	part->calls += p->calls;
 	if (part->process == p)
 		part->process = NULL;
 }

@@ -173,6 +173,13 @@ void plan_make(uint64_t seed, struct plan *p)
 		make_client(p, &p->client[i]);
 }
 
+void plan_add(struct plan *p, const struct fault *f)
+{
+	must(p->faults < FAULTS_MAX);
+	p->fault[p->faults++] = *f;
+	p->calm = false;
+}
+
 void plan_leave_out(struct plan *p, uint32_t number)
 {
 	if (number < p->faults)

@@ -4,6 +4,8 @@
  *
  *	sim --seed N [--without A,B,C] [--trace] [--plan]
  *	sim --first N --count N [--jobs N] [--wrong NAME]
+ *	sim --every-sync --seed N [--jobs N]    the power goes before, during and after each sync of node 0
+ *	sim --every-call N --seed N [--jobs N]  each process of node 0 dies in every Nth call of sys.h
  */
 #include "base/wrong.h"
 #include "sim/world.h"
@@ -31,12 +33,14 @@ struct result {
 	struct world_counts world;
 	struct sim_counts sim;
 	nsec lasted;
+	uint64_t syncs, calls[NODE_PARTS]; /* of node 0 */
 };
 
 static struct {
 	uint64_t first, count;
 	unsigned jobs;
-	bool trace, plan, many;
+	bool trace, plan, many, every_sync;
+	uint64_t every_call; /* 0: no; else the stride */
 	const char *wrong;
 	uint32_t left_out[LEFT_OUT_MAX];
 	size_t left_out_n;
@@ -51,6 +55,9 @@ static void tell_rule(void)
 	memcpy(child_result->rule, sim_rule, sizeof(child_result->rule));
 }
 
+/* One more fault, for runs that try a kind of fault at every place. NULL: none. */
+static const struct fault *extra;
+
 static void run_seed(uint64_t seed, const uint32_t *left_out, size_t n)
 {
 	static struct plan plan;
@@ -59,10 +66,15 @@ static void run_seed(uint64_t seed, const uint32_t *left_out, size_t n)
 	plan_make(seed, &plan);
 	for (size_t i = 0; i < n; i++)
 		plan_leave_out(&plan, left_out[i]);
+	if (extra)
+		plan_add(&plan, extra);
 	if (options.plan)
 		plan_describe(&plan, stdout);
 	world_run(&plan, &child_result->world);
 	child_result->sim = sim_counts;
+	child_result->syncs = node_syncs(world_node(0));
+	for (unsigned i = 0; i < NODE_PARTS; i++)
+		child_result->calls[i] = node_calls(world_node(0), (enum node_part)i);
 	child_result->lasted = sim_now() - NSEC_DAY;
 	child_result->finished = true;
 }
@@ -338,6 +350,91 @@ static bool choose_wrong(const char *name)
 #endif
 }
 
+/* --- one seed, the same fault at every place --- */
+
+struct places {
+	struct fault fault;
+	uint64_t from, to, stride;
+};
+
+/* All jobs at once; the place of a failing one is told. */
+static uint64_t try_places(const struct places *p, uint64_t *ret_tried, struct sums *sums)
+{
+	struct job jobs[JOBS_MAX] = { 0 };
+	struct fault faults[JOBS_MAX];
+	uint64_t at = p->from, failed = 0;
+	unsigned running_jobs = 0;
+	int status;
+
+	for (unsigned i = 0; i < options.jobs; i++)
+		jobs[i].result = result_new();
+	while (at <= p->to || running_jobs > 0) {
+		struct job *j = at <= p->to && running_jobs < options.jobs ? job_of(jobs, 0) : NULL;
+
+		if (j) {
+			faults[j - jobs] = p->fault;
+			faults[j - jobs].count = at;
+			extra = &faults[j - jobs];
+			job_start(j, options.first, options.left_out, options.left_out_n, false);
+			at += p->stride;
+			running_jobs++;
+			(*ret_tried)++;
+			continue;
+		}
+		j = job_of(jobs, waitpid(-1, &status, 0));
+		must(j);
+		running_jobs--;
+		if (!job_judge(j, status)) {
+			printf("seed %llu: %s, with the fault of kind %d, detail %u, at %llu\n",
+			       (unsigned long long)j->seed, j->result->rule, (int)p->fault.kind,
+			       p->fault.detail, (unsigned long long)faults[j - jobs].count);
+			if (failed++ == 0)
+				show_output(j->output);
+		}
+		add_result(sums, j->result);
+		fclose(j->output);
+	}
+	return failed;
+}
+
+static int run_places(void)
+{
+	struct job j = { .result = result_new() };
+	struct sums sums = { 0 };
+	struct places p = { .fault = { .enabled = true, .at = 1, .lasts = 30 * NSEC_S },
+			    .from = 1,
+			    .stride = 1 };
+	uint64_t tried = 0, failed = 0;
+	int status;
+
+	job_start(&j, options.first, options.left_out, options.left_out_n, false);
+	must(waitpid(j.pid, &status, 0) >= 0);
+	if (!job_judge(&j, status)) {
+		printf("seed %llu fails by itself: %s\n", (unsigned long long)j.seed,
+		       j.result->rule);
+		return EXIT_FAILURE;
+	}
+	if (options.every_sync) {
+		p.fault.kind = FAULT_CUT_AT_SYNC;
+		p.to = j.result->syncs;
+		for (p.fault.detail = SYNC_BEFORE; p.fault.detail <= SYNC_AFTER; p.fault.detail++)
+			failed += try_places(&p, &tried, &sums);
+	} else {
+		p.fault.kind = FAULT_KILL_AT_CALL;
+		p.stride = options.every_call;
+		for (p.fault.detail = 0; p.fault.detail < NODE_PARTS; p.fault.detail++) {
+			p.to = j.result->calls[p.fault.detail];
+			failed += try_places(&p, &tried, &sums);
+		}
+	}
+	sums.failed = failed;
+	print_sums(&sums, 0);
+	printf("%s simulator: seed %llu, a %s at each of %llu places\n", failed ? "FAIL" : "PASS",
+	       (unsigned long long)options.first, options.every_sync ? "power cut" : "death",
+	       (unsigned long long)tried);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static void read_left_out(char *text)
 {
 	while (*text && options.left_out_n < LEFT_OUT_MAX) {
@@ -356,6 +453,8 @@ static void read_options(int argc, char **argv)
 		{ "without", required_argument, NULL, 'w' },
 		{ "trace", no_argument, NULL, 't' },
 		{ "plan", no_argument, NULL, 'p' },
+		{ "every-sync", no_argument, NULL, 'y' },
+		{ "every-call", required_argument, NULL, 'c' },
 		{ "wrong", required_argument, NULL, 'x' },
 		{ 0 },
 	};
@@ -384,6 +483,12 @@ static void read_options(int argc, char **argv)
 		case 'p':
 			options.plan = true;
 			break;
+		case 'y':
+			options.every_sync = true;
+			break;
+		case 'c':
+			options.every_call = MAX(strtoull(optarg, NULL, 10), 1);
+			break;
 		case 'x':
 			options.wrong = optarg;
 			if (choose_wrong(optarg))
@@ -404,5 +509,7 @@ int main(int argc, char **argv)
 	setenv("LOCUM_LOG", "debug", 0);
 	setenv("TZ", "UTC", 1);
 	OPENSSL_init_ssl(0, NULL); /* once, not in every child */
+	if (options.every_sync || options.every_call)
+		return run_places();
 	return options.many ? run_many() : run_one();
 }

@@ -118,6 +118,8 @@ enum sync_moment { SYNC_BEFORE, SYNC_DURING, SYNC_AFTER };
 void node_cut_at_sync(struct sim_node *n, uint64_t nth, enum sync_moment moment, nsec off);
 /* Syncs so far, of a file or a directory. */
 uint64_t node_syncs(const struct sim_node *n);
+/* Calls of sys.h by that part, over all its lives. */
+uint64_t node_calls(const struct sim_node *n, enum node_part part);
 
 enum disk_fault {
 	DISK_WRITE_FAILS, /* the next `count` writes give -EIO */

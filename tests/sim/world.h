@@ -111,6 +111,8 @@ struct plan {
 void plan_make(uint64_t seed, struct plan *ret_plan);
 /* One numbered line each: first the faults, then the clients (numbers go on). */
 void plan_describe(const struct plan *p, FILE *to);
+/* One fault more, the last; it shifts the numbers of the clients. */
+void plan_add(struct plan *p, const struct fault *f);
 /* Leaves out the fault or client of that number. */
 void plan_leave_out(struct plan *p, uint32_t number);
 
