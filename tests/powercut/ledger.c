@@ -54,15 +54,17 @@ void ledger_acknowledge(void)
 
 		p->taken |= p->pending_put;
 		p->ended |= p->pending_end;
-		p->state = p->wanted;
-		p->pending_put = p->pending_end = false;
+		if (p->pending_state)
+			p->state = p->wanted;
+		p->pending_put = p->pending_end = p->pending_state = false;
 	}
 }
 
 void ledger_forget_pending(void)
 {
 	for (unsigned n = 0; n < ledger->next; n++)
-		ledger->of[n].pending_put = ledger->of[n].pending_end = false;
+		ledger->of[n].pending_put = ledger->of[n].pending_end =
+			ledger->of[n].pending_state = false;
 }
 
 /* --- numbers --- */

@@ -1,6 +1,7 @@
 /*
  * powercut every [OPTIONS [FEATURES]]         at every sync of the script, in every place
  * powercut quick [OPTIONS [FEATURES]]         the three places in turn
+ * powercut twice [OPTIONS [FEATURES]]         and each time once more, soon after the next start
  * powercut random CUTS [OPTIONS [FEATURES]]   the same disk again and again, the process frozen at random moments
  * powercut wrong NAME                         a mistake on purpose (README.md): must be seen at some sync
  *
@@ -84,7 +85,6 @@ static void work_check(uint64_t unused)
 
 static void count(void)
 {
-	totals.cuts++;
 	for (unsigned n = 0; n < ledger->next; n++) {
 		totals.acknowledged += ledger->of[n].taken;
 		totals.done += ledger->of[n].ended;
@@ -104,8 +104,33 @@ static void recover(const char *options, const char *where)
 		snprintf(totals.first, sizeof(totals.first), "%s: %s", where, ledger->worst_text);
 }
 
-/* False: the script came to its end before that sync. */
-static bool cut_at(unsigned at, enum cut_place place, const char *options)
+/* One life on the disk as it is. False: it came to its end before that sync. */
+static bool live_until(unsigned at, enum cut_place place, const char *options)
+{
+	ledger->working = ledger->off = false;
+	ledger->syncs = 0;
+	disk_mount(options);
+	cut = wrong_cut;
+	cut.at = at;
+	cut.place = place;
+	end(begin(work_script, 0), "the script");
+	if (ledger->finished && !ledger->off)
+		return false;
+	totals.cuts++;
+	if (!ledger->off)
+		disk_power_off(); /* a mistake has ended it earlier */
+	return true;
+}
+
+/* The power goes again while the next start clears up, or soon after. What the first cut left open stays so. */
+static void live_again(unsigned at, const char *options)
+{
+	ledger_forget_pending();
+	disk_unmount();
+	live_until(1 + at % 8, (enum cut_place)(at / 8 % CUT_PLACES), options);
+}
+
+static bool cut_at(unsigned at, enum cut_place place, bool twice, const char *options)
 {
 	static const char *const words[CUT_PLACES] = { "before", "written, but before", "after" };
 	char where[64];
@@ -113,19 +138,14 @@ static bool cut_at(unsigned at, enum cut_place place, const char *options)
 	snprintf(where, sizeof(where), "%s sync %u", words[place], at);
 	disk_fresh();
 	ledger_clear();
-	disk_mount(options);
-	cut = wrong_cut;
-	cut.at = at;
-	cut.place = place;
-	end(begin(work_script, 0), "the script");
-	if (ledger->finished && !ledger->off) {
+	if (!live_until(at, place, options)) {
 		totals.syncs = ledger->syncs;
 		disk_unmount();
 		return false;
 	}
+	if (twice)
+		live_again(at, options);
 	count();
-	if (!ledger->off)
-		disk_power_off(); /* a mistake has ended it earlier */
 	recover(options, where);
 	return true;
 }
@@ -155,30 +175,42 @@ static int report(const char *what)
 	return good ? 0 : 1;
 }
 
-static int every(const char *options, bool quick)
+/* How often the power goes for each sync of the script. */
+enum thoroughness {
+	QUICK, /* at one place, by turns */
+	EVERY, /* at each */
+	TWICE, /* and a second time in the next life */
+};
+
+static int every(const char *options, enum thoroughness how)
 {
-	char what[128];
+	static const char *const words[] = {
+		"before or after", "before and after",
+		"before and after, and again soon after the next start,"
+	};
+	char what[200];
 
 	for (unsigned at = 1; totals.syncs == 0; at++)
 		for (unsigned place = 0; place < CUT_PLACES && totals.syncs == 0; place++)
-			if (!quick || place == at % CUT_PLACES)
-				cut_at(at, (enum cut_place)place, options);
+			if (how != QUICK || place == at % CUT_PLACES)
+				cut_at(at, (enum cut_place)place, how == TWICE, options);
 	if (totals.syncs < SYNCS_MIN) {
 		printf("FAIL powercut: the script has only %u syncs\n", totals.syncs);
 		return 1;
 	}
-	snprintf(what, sizeof(what), "%s each of %u syncs, %s%s%s",
-		 quick ? "before or after" : "before and after", totals.syncs,
+	snprintf(what, sizeof(what), "%s each of %u syncs, %s%s%s", words[how], totals.syncs,
 		 options[0] ? options : "data=ordered", features[0] ? ", " : "", features);
 	return report(what);
 }
 
-/* Until it begins, then some time more. */
-static void let_work(pid_t child, unsigned microseconds)
+/* Some time of work; or, every fourth time, of the start. */
+static void let_work(pid_t child, unsigned chance)
 {
-	for (unsigned i = 0; !*(volatile bool *)&ledger->working && i < 10000; i++)
+	bool in_start = chance % 4 == 0;
+
+	for (unsigned i = 0; !in_start && !*(volatile bool *)&ledger->working && i < 10000; i++)
 		usleep(1000);
-	usleep(microseconds);
+	usleep(in_start ? chance % 100 * 100 : chance % 150 * 1000);
 	kill(child, SIGSTOP);
 }
 
@@ -187,7 +219,7 @@ static void freeze_and_cut(uint64_t seed)
 	pid_t child = begin(work_random, seed);
 	int status;
 
-	let_work(child, 1000 + (unsigned)(seed * 7919 % 80) * 1000);
+	let_work(child, (unsigned)(seed * 0x9e3779b97f4a7c15 >> 40));
 	/* It is stopped when the system call under way has returned: nothing is in flight. */
 	must(waitpid(child, &status, WUNTRACED) == child);
 	if (WIFSTOPPED(status)) {
@@ -205,7 +237,7 @@ static void freeze_and_cut(uint64_t seed)
 static int random_moments(unsigned cuts, const char *options)
 {
 	uint64_t seed = (uint64_t)sys_now_wall();
-	char what[128];
+	char what[200];
 
 	disk_fresh();
 	ledger_clear();
@@ -219,10 +251,7 @@ static int random_moments(unsigned cuts, const char *options)
 		totals.cuts++;
 		recover(options, where);
 	}
-	for (unsigned n = 0; n < ledger->next; n++) {
-		totals.acknowledged += ledger->of[n].taken;
-		totals.done += ledger->of[n].ended;
-	}
+	count();
 	snprintf(what, sizeof(what), "frozen at random moments, one disk, %s%s%s",
 		 options[0] ? options : "data=ordered", features[0] ? ", " : "", features);
 	return report(what);
@@ -262,7 +291,7 @@ static int wrong(const char *name)
 		return 1;
 	}
 	for (unsigned at = 1; totals.syncs == 0 && !totals.first[0]; at++)
-		cut_at(at, (enum cut_place)(at % CUT_PLACES), "");
+		cut_at(at, (enum cut_place)(at % CUT_PLACES), false, "");
 	seen = totals.first[0];
 	printf("%s powercut: %s is seen (%u cuts; %s)\n", seen ? "PASS" : "FAIL", name, totals.cuts,
 	       seen ? totals.first : "nothing was lost");
@@ -290,9 +319,11 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	if (strcmp(verb, "every") == 0)
-		return every(options, false);
+		return every(options, EVERY);
 	if (strcmp(verb, "quick") == 0)
-		return every(options, true);
+		return every(options, QUICK);
+	if (strcmp(verb, "twice") == 0)
+		return every(options, TWICE);
 	if (strcmp(verb, "wrong") == 0)
 		return wrong(first);
 	if (at_random && str_u64(str_of(first), 100000, &cuts) == 0)

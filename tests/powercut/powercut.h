@@ -22,6 +22,7 @@ struct promise {
 	bool put, pending_put, taken;
 	bool ending, pending_end, ended;
 	bool held, held_wanted;
+	bool pending_state;
 	uint16_t state, wanted; /* the newest acknowledged; the newest put in */
 };
 

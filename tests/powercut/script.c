@@ -102,6 +102,7 @@ static void state(struct spool *s, unsigned n)
 	r = spool_mark(s, SPOOL_STATE, number_id(n), str_of(text));
 	if (r < 0)
 		stop("state", r);
+	p->pending_state = true;
 }
 
 static void done(struct spool *s, unsigned n)
