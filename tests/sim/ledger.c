@@ -13,6 +13,8 @@
 #define TEXT_BYTES_MAX ((size_t)16 << 10)
 #define LINE_MAX_OCTETS 998
 #define PARKED_SLACK (2 * NSEC_MINUTE)
+/* An attempt that a fault has cut off may last for another half hour. */
+#define REPEAT_SLACK (35 * NSEC_MINUTE)
 
 enum verdict {
 	VERDICT_OPEN,    /* the client waits for it */
@@ -39,6 +41,7 @@ struct entry {
 	uint32_t dropped; /* deliveries whose reply was not */
 	bool refused;     /* for good, by its primary */
 	nsec first_at, last_at;
+	uint32_t came_over; /* a bit for each node that had a part in a delivery */
 	unsigned left;
 	uint32_t left_nodes; /* a bit for each node that has it queued */
 	char left_text[160]; /* why it is held or parked */
@@ -458,10 +461,67 @@ static struct message *check_bytes(const char *rule, const char *where, str byte
 
 /* --- what the primary saw --- */
 
+/* Does the fault, or what it leaves behind, touch one of these nodes or that primary, so that a reply or a done
+ * record is lost? */
+static bool loses_news(const struct fault *f, uint32_t over_nodes, uint32_t primary)
+{
+	bool of_node = over_nodes & 1u << f->node;
+
+	switch (f->kind) {
+	case FAULT_KILL:
+	case FAULT_KILL_ALL:
+	case FAULT_KILL_AT_CALL:
+	case FAULT_POWER_CUT:
+	case FAULT_CUT_AT_SYNC:
+	case FAULT_RESTART:
+		return of_node;
+	case FAULT_DISK:
+		return of_node && f->detail != DISK_SLOW;
+	case FAULT_LINK:
+		return f->count ? of_node : f->node == primary;
+	case FAULT_PRIMARY:
+		return f->node == primary && (f->detail == MOOD_DOWN || f->detail == MOOD_FROZEN ||
+					      f->detail == MOOD_DROPPING);
+	case FAULT_DISK_FULL:
+	case FAULT_WALL_JUMP:
+	case FAULT_DNS:
+		break;
+	}
+	return false;
+}
+
+/* From when to when it may do so: some faults wait for their moment. */
+static bool is_about(const struct plan *p, const struct fault *f, nsec first, nsec second)
+{
+	bool waits = f->kind == FAULT_KILL_AT_CALL || f->kind == FAULT_CUT_AT_SYNC ||
+		     f->kind == FAULT_DISK;
+	nsec from = world_start() + f->at;
+	nsec to = world_start() + (waits ? p->healed_at : f->at + f->lasts);
+
+	return from <= second && first <= to + REPEAT_SLACK;
+}
+
+/* Twice is allowed where something kept Locum from knowing about the first time, and nowhere else. */
+static void check_repeat(const struct message *m, const struct entry *e, const struct receipt *r)
+{
+	const struct plan *p = world_plan();
+	char first[32];
+
+	if (deliveries(e) == 0)
+		return;
+	for (uint32_t i = 0; i < p->faults; i++)
+		if (p->fault[i].enabled && loses_news(&p->fault[i], e->came_over, r->primary) &&
+		    is_about(p, &p->fault[i], e->first_at, sim_now()))
+			return;
+	fail("twice only for a reason", m, "<%s> gets it again; it has it since %s", e->address,
+	     seconds(e->first_at, first));
+}
+
 static void count_delivery(struct message *m, struct entry *e, const struct receipt *r)
 {
 	nsec now = sim_now();
 
+	check_repeat(m, e, r);
 	if (m->verdict == VERDICT_STORED && !is_settled(e))
 		unsettled--;
 	if (deliveries(e) == 0)
@@ -505,6 +565,8 @@ void ledger_receipt(const struct receipt *r)
 		if (!e)
 			fail("right recipient", m, "%s: delivered to <%s>", where,
 			     r->recipients[i]);
+		for (int h = 0; h < n; h++)
+			e->came_over |= 1u << hops[h].node;
 		count_delivery(m, e, r);
 	}
 	if (must_not_arrive(m->verdict))

@@ -16,10 +16,21 @@ static struct loop *loop;
 static const struct plan *plan;
 static bool world_ready;
 static uint64_t faults, outages;
+static nsec start;
 
 struct sim_node *world_node(uint32_t n)
 {
 	return nodes[n];
+}
+
+const struct plan *world_plan(void)
+{
+	return plan;
+}
+
+nsec world_start(void)
+{
+	return start;
 }
 
 /* --- configuration --- */
@@ -207,7 +218,7 @@ static void fault_ends(void *arg)
 	}
 }
 
-static void plan_faults(nsec start)
+static void plan_faults(void)
 {
 	for (uint32_t i = 0; i < plan->faults; i++) {
 		const struct fault *f = &plan->fault[i];
@@ -258,8 +269,6 @@ static bool all_quiet(void *arg)
 
 void world_run(const struct plan *p, struct world_counts *ret_counts)
 {
-	nsec start;
-
 	plan = p;
 	memset(ret_counts, 0, sizeof(*ret_counts));
 	zone_init(p);
@@ -269,7 +278,7 @@ void world_run(const struct plan *p, struct world_counts *ret_counts)
 	if (!sim_run(sim_now() + START_TIME, all_serve, NULL))
 		sim_fail("nodes start", "not all serve within 10 s");
 	start = sim_now();
-	plan_faults(start);
+	plan_faults();
 	sim_run(start + p->healed_at, NULL, NULL);
 	heal();
 	sim_run(sim_now() + NSEC_MINUTE, NULL, NULL);

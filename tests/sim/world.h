@@ -179,3 +179,6 @@ void ledger_settle(const struct plan *p, struct sim_node *const *nodes,
 /* Runs the plan to its end and checks everything. Does not return when something does not hold. */
 void world_run(const struct plan *p, struct world_counts *ret_counts);
 struct sim_node *world_node(uint32_t n);
+const struct plan *world_plan(void);
+/* When the plan began: its times count from here. */
+nsec world_start(void);
