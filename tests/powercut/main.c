@@ -214,6 +214,19 @@ static void let_work(pid_t child, unsigned chance)
 	kill(child, SIGSTOP);
 }
 
+/* Only the process dies: the next one sees what the cache has, durable or not. */
+static void kill_only(uint64_t seed)
+{
+	pid_t child = begin(work_random, ~seed);
+
+	let_work(child, (unsigned)(~seed * 0x9e3779b97f4a7c15 >> 40));
+	ledger->off = true;
+	kill(child, SIGKILL);
+	end(child, "the work");
+	ledger->working = ledger->off = false;
+	ledger_forget_pending();
+}
+
 static void freeze_and_cut(uint64_t seed)
 {
 	pid_t child = begin(work_random, seed);
@@ -247,6 +260,8 @@ static int random_moments(unsigned cuts, const char *options)
 		snprintf(where, sizeof(where), "random cut %u", i + 1);
 		ledger->working = ledger->off = false;
 		disk_mount(options);
+		if (i % 2)
+			kill_only(seed + i);
 		freeze_and_cut(seed + i);
 		totals.cuts++;
 		recover(options, where);
