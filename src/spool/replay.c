@@ -495,12 +495,47 @@ static int tell_fault(void *arg, const struct fault *f)
 	return 0;
 }
 
+static struct segment *newest_segment(struct spool *s, enum spool_log log)
+{
+	for (size_t i = s->segment_count; i-- > 0;)
+		if (s->segment[i]->log == log)
+			return s->segment[i];
+	return NULL;
+}
+
+/* Whoever wrote here last may have died before its sync, or because of it. What the kernel's cache shows
+ * us of the newest segment is then on no disk, and whatever we would delete because of it would be lost
+ * with the next power cut. So: sync, and read it from the device, since a sync that failed once may claim
+ * success the next time. Earlier segments were left only when all of them was durable. */
+static int believe_the_disk(struct spool *s)
+{
+	int r = sys_sync(s->big_dir);
+
+	for (size_t i = 0; r == 0 && i < SPOOL_LOGS; i++) {
+		struct segment *newest = newest_segment(s, s->log[i].kind);
+
+		r = sys_sync(s->log[i].dir);
+		if (r < 0 || !newest)
+			continue;
+		r = segment_fd(s, newest);
+		if (r < 0)
+			return 0; /* replay tells what cannot be opened */
+		r = sys_sync_data(newest->fd);
+		if (r == 0)
+			sys_forget_cache(newest->fd);
+	}
+	return r;
+}
+
 int spool_replay(struct spool *s, spool_replay_fn *each, spool_damage_fn *damage, void *arg)
 {
 	struct telling t = { damage, arg };
 	int r;
 
 	must(!s->replayed && !s->read_only);
+	r = believe_the_disk(s);
+	if (r < 0)
+		return r;
 	r = replay_spool(s, each, tell_fault, arg, &t);
 	if (r != 0)
 		return r;

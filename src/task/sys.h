@@ -85,6 +85,9 @@ int sys_sync_data(int fd);
  * sys_sync_data(), which is then shorter. An error is as final as one of sys_sync_data(). */
 int sys_write_out(int fd, uint64_t offset, uint64_t bytes);
 int sys_sync(int fd); /* for directories too */
+/* Whatever is read from now on comes from the device: what the kernel keeps of a file whose sync once
+ * failed may differ from it. Only for what is synced; an advice, best effort. */
+void sys_forget_cache(int fd);
 int sys_allocate(int fd, uint64_t offset, uint64_t bytes);
 int sys_truncate(int fd, uint64_t bytes);
 int sys_rename_at(int dir, const char *from, const char *to);

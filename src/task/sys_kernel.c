@@ -381,6 +381,11 @@ int sys_sync(int fd)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
+void sys_forget_cache(int fd)
+{
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 int sys_allocate(int fd, uint64_t offset, uint64_t bytes)
 {
 	return RESULT(fallocate(fd, 0, (off_t)offset, (off_t)bytes));

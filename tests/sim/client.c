@@ -38,6 +38,7 @@ struct client {
 	const struct client_plan *plan;
 	uint64_t random;
 	struct stream stream;
+	nsec since; /* when it connected */
 	int code;
 	char reply[1024]; /* the whole of the last one */
 	struct buf wire;
@@ -83,15 +84,18 @@ static bool percent(struct client *c, uint32_t p)
 
 /* --- what may keep it waiting --- */
 
-/* Only a link or a node without power may leave a client without a word. */
+/* Only a link or a node without power may leave a client without a word, and only one that was
+ * connected meanwhile. */
 static bool may_be_silent(const struct client *c)
 {
 	for (uint32_t i = 0; i < c->world->faults; i++) {
 		const struct fault *f = &c->world->fault[i];
 		bool silences = f->kind == FAULT_POWER_CUT || f->kind == FAULT_CUT_AT_SYNC ||
 				(f->kind == FAULT_LINK && f->count > 0);
+		nsec over = f->kind == FAULT_CUT_AT_SYNC ? c->world->healed_at : f->at + f->lasts;
 
-		if (f->enabled && f->node == c->plan->node && silences)
+		if (f->enabled && f->node == c->plan->node && silences &&
+		    c->since <= world_start() + over)
 			return true;
 	}
 	return false;
@@ -625,6 +629,7 @@ void client_start(struct loop *loop, const struct plan *p, const struct client_p
 	c->stream.io.fd = -1;
 	buf_init(&c->wire, WIRE_BYTES_MAX);
 	choose_stop(c);
+	c->since = sim_now();
 	running_clients++;
 	must(task_start(loop, NULL, "client", client, c) == 0);
 }

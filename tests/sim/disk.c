@@ -227,7 +227,8 @@ static void file_lost_power(struct inode *i)
 			break;
 		}
 		set_durable_size(i, size);
-		memset(i->durable + size, 0, i->room - size);
+		if (i->room > size)
+			memset(i->durable + size, 0, i->room - size);
 	}
 	i->disk->used -= i->size;
 	i->size = i->durable_size;
@@ -809,6 +810,23 @@ int sys_sync_data(int fd)
 int sys_sync(int fd)
 {
 	return sys_sync_data(fd);
+}
+
+/* What a failed sync lost is seen to be lost. */
+void sys_forget_cache(int fd)
+{
+	struct open_file *f = file_of(fd);
+	struct inode *i;
+
+	sys_enter();
+	must(f && !f->inode->is_dir);
+	i = f->inode;
+	if (i->dirty_n > 0 || i->room == 0)
+		return;
+	i->disk->used += i->durable_size;
+	i->disk->used -= i->size;
+	i->size = i->durable_size;
+	memcpy(i->bytes, i->durable, i->room);
 }
 
 /* The disk may write what is not synced at any time: a power cut takes care of that. */

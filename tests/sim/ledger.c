@@ -635,12 +635,16 @@ struct settling {
 	struct world_counts *counts;
 };
 
-static bool plan_has(const struct plan *p, enum fault_kind kind)
+/* How much the node's clock was put forward or back in all. */
+static nsec clock_steps(const struct plan *p, uint32_t node)
 {
+	nsec steps = 0;
+
 	for (uint32_t i = 0; i < p->faults; i++)
-		if (p->fault[i].enabled && p->fault[i].kind == kind)
-			return true;
-	return false;
+		if (p->fault[i].enabled && p->fault[i].kind == FAULT_WALL_JUMP &&
+		    p->fault[i].node == node)
+			steps += NSEC_HOUR;
+	return steps;
 }
 
 /* A read that failed leaves a message held: in its state when the body was concerned, in the memory
@@ -669,28 +673,29 @@ static void found_held(const struct settling *s, const struct message *m, struct
 		     s->node_number);
 }
 
+/* age: on the node's clock, when it was parked */
 static void found_parked(const struct settling *s, const struct message *m, struct entry *e,
-			 nsec arrived_wall, const char *reply)
+			 nsec age, const char *reply)
 {
-	nsec left = arrived_wall + s->plan->hold[e->domain] - node_wall(s->node);
+	nsec left = s->plan->hold[e->domain] - age;
 
 	e->left |= LEFT_PARKED;
 	s->counts->parked++;
 	str_copy(str_of(reply), e->left_text, sizeof(e->left_text));
-	if (left > PARKED_SLACK && !plan_has(s->plan, FAULT_WALL_JUMP))
+	if (left > PARKED_SLACK + clock_steps(s->plan, s->node_number))
 		fail("parked only when too old", m, "<%s> is parked on node %u, %lld s too early",
 		     e->address, s->node_number, (long long)(left / NSEC_S));
 }
 
 static void found_entry(const struct settling *s, const struct message *m, struct entry *e,
-			nsec arrived_wall, const Locum__StoredRecipient *state)
+			nsec age, const Locum__StoredRecipient *state)
 {
 	switch (state ? state->state : LOCUM__MESSAGE_STATE__MESSAGE_QUEUED) {
 	case LOCUM__MESSAGE_STATE__MESSAGE_HELD:
 		found_held(s, m, e, state->reply);
 		return;
 	case LOCUM__MESSAGE_STATE__MESSAGE_PARKED:
-		found_parked(s, m, e, arrived_wall, state->reply);
+		found_parked(s, m, e, age, state->reply);
 		return;
 	case LOCUM__MESSAGE_STATE__MESSAGE_DELIVERED:
 		e->left |= LEFT_DONE;
@@ -711,9 +716,20 @@ static void found_entry(const struct settling *s, const struct message *m, struc
 	     s->node_number);
 }
 
+/* When the newest of its parts was parked, else now. */
+static nsec parked_wall(const struct settling *s, const Locum__StoredState *state)
+{
+	for (size_t i = state ? state->n_events : 0; i-- > 0;)
+		if (strcmp(state->events[i]->what, "parked") == 0)
+			return state->events[i]->at_wall;
+	return node_wall(s->node);
+}
+
 static void found_recipients(const struct settling *s, struct message *m,
 			     const Locum__Envelope *envelope, const Locum__StoredState *state)
 {
+	nsec age = parked_wall(s, state) - envelope->arrived_wall;
+
 	for (size_t i = 0; i < envelope->n_recipients; i++) {
 		const ProtobufCBinaryData *a = &envelope->recipients[i]->address;
 		struct entry *e = find_entry(m, str_mem(a->data, a->len));
@@ -721,7 +737,7 @@ static void found_recipients(const struct settling *s, struct message *m,
 		if (!e)
 			fail("right recipient", m, "kept on node %u for <%.*s>", s->node_number,
 			     (int)a->len, (const char *)a->data);
-		found_entry(s, m, e, envelope->arrived_wall, state ? state->recipients[i] : NULL);
+		found_entry(s, m, e, age, state ? state->recipients[i] : NULL);
 	}
 }
 

@@ -181,7 +181,8 @@ static void send_parcel(struct stream *to, enum parcel_kind kind, str bytes)
 
 	must(p);
 	*p = (struct parcel){ .kind = kind, .sent = sim_now(), .n = bytes.n };
-	memcpy(p->bytes, bytes.p, bytes.n);
+	if (bytes.n > 0)
+		memcpy(p->bytes, bytes.p, bytes.n);
 	p->at = MAX(to->last_at, sim_now() + latency());
 	to->last_at = p->at;
 	to->coming_bytes += bytes.n;
