@@ -91,8 +91,7 @@ static inline int fake_expect_lines(struct fake_server *s, uint64_t count)
 		lines++;
 	if (count == 0 ? lines == 0 : lines >= count)
 		return 0;
-	snprintf(s->wrong, sizeof(s->wrong), "%ju more lines in the same write",
-		 (uintmax_t)lines);
+	snprintf(s->wrong, sizeof(s->wrong), "%ju more lines in the same write", (uintmax_t)lines);
 	return -EINVAL;
 }
 

@@ -18,8 +18,7 @@ static int acquire(struct task *tk, struct worker *w, struct sandbox_request *re
 	snprintf(dir, sizeof(dir), "%.*s/spool", STR_ARG(w->conf->state_dir));
 	r = spoold_new(w->loop, w->conf, dir, &sp);
 	if (r < 0) {
-		log_error("spool.open", K_Z("directory", dir),
-			  K_Z("error", spool_error_text(r)));
+		log_error("spool.open", K_Z("directory", dir), K_Z("error", spool_error_text(r)));
 		return r;
 	}
 	sp->control = w->control;
