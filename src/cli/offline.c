@@ -136,10 +136,13 @@ static Locum__MessageState whole_state(const Locum__MessageRow *row)
 		LOCUM__MESSAGE_STATE__MESSAGE_PARKED,
 	};
 
-	for (size_t k = 0; k < ELEMENTS(order); k++)
-		for (size_t i = 0; i < row->n_recipients; i++)
+	for (size_t k = 0; k < ELEMENTS(order); k++) {
+		for (size_t i = 0; i < row->n_recipients; i++) {
+			must(row->recipients[i]);
 			if (row->recipients[i]->state == order[k])
 				return order[k];
+		}
+	}
 	return row->n_recipients ? LOCUM__MESSAGE_STATE__MESSAGE_DELIVERED
 				 : LOCUM__MESSAGE_STATE__MESSAGE_NONE;
 }

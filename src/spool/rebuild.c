@@ -28,8 +28,8 @@ static int take_record(struct spool *s, struct place from, msg_id id, struct spo
 static int take_big(struct spool *s, const struct entry *e, struct spool *to)
 {
 	_cleanup_(closep) int fd = -1;
-	struct record_header h;
-	uint32_t crc;
+	struct record_header h = { 0 };
+	uint32_t crc = 0;
 	int r;
 
 	r = read_header(s, e->message, e->id, &h);
@@ -47,7 +47,7 @@ static int take_message(struct spool *s, const struct entry *e, struct spool *to
 {
 	struct spool_logfile *l = &to->log[segment_find(s, e->message.serial)->log];
 	struct place place;
-	struct entry *taken;
+	struct entry *taken = NULL;
 	int r = e->big ? take_big(s, e, to) : 0;
 
 	if (r == 0)
@@ -56,6 +56,7 @@ static int take_message(struct spool *s, const struct entry *e, struct spool *to
 		r = index_add(to, e->id, &taken);
 	if (r < 0)
 		return r;
+	must(taken);
 	taken->big = e->big;
 	entry_message(to, taken, l->open, place);
 	if (!e->mark.serial)

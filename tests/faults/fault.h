@@ -8,6 +8,7 @@
 #include "task/sys.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 enum fault_mode {
@@ -15,6 +16,7 @@ enum fault_mode {
 	MODE_SHORT, /* a write puts half of it on disk first */
 	MODE_LOSE, /* a sync fails, what was written to the file since its last sync is not there */
 	MODE_LOSE_PAGES, /* the same of every second page */
+	MODE_PHANTOM, /* a sync fails; what it lost is still shown, until the cache is forgotten or the power goes */
 	MODES,
 };
 
@@ -36,6 +38,7 @@ static struct undo {
 	uint64_t at;
 	size_t bytes;
 	char *before;
+	int phantom; /* -1, or the file: no later sync knows of it */
 } undo[UNDO_MAX];
 static size_t undo_count;
 
@@ -59,10 +62,12 @@ static inline void undo_forget(ino_t inode)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < undo_count; i++) {
-		if (inode && undo[i].inode != inode)
+		if (inode && (undo[i].inode != inode || undo[i].phantom >= 0)) {
 			undo[kept++] = undo[i];
-		else
-			free(undo[i].before);
+			continue;
+		}
+		closep(&undo[i].phantom);
+		free(undo[i].before);
 	}
 	undo_count = kept;
 }
@@ -73,7 +78,7 @@ static inline void undo_note(int fd, size_t n, uint64_t at)
 
 	if (undo_count == UNDO_MAX)
 		return;
-	*u = (struct undo){ inode_of(fd), at, n, calloc(1, n + 1) };
+	*u = (struct undo){ inode_of(fd), at, n, calloc(1, n + 1), -1 };
 	if (pread(fd, u->before, n, (off_t)at) >= 0)
 		undo_count++;
 }
@@ -95,6 +100,40 @@ static inline void undo_apply(int fd, bool every_second)
 		}
 	}
 	undo_forget(inode);
+}
+
+static inline void become_phantoms(int fd)
+{
+	ino_t inode = inode_of(fd);
+	char path[40];
+
+	/* Opened anew: a duplicate would hold the spool's lock. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	for (size_t i = 0; i < undo_count; i++)
+		if (undo[i].inode == inode && undo[i].phantom < 0)
+			undo[i].phantom = open(path, O_RDWR | O_CLOEXEC);
+}
+
+/* The truth about one file, or (0) about all. */
+static inline void phantoms_vanish(ino_t inode)
+{
+	size_t kept = 0;
+
+	for (size_t i = undo_count; i-- > 0;) {
+		struct undo *u = &undo[i];
+
+		if (u->phantom >= 0 && (!inode || u->inode == inode))
+			(void)!pwrite(u->phantom, u->before, u->bytes, (off_t)u->at);
+	}
+	for (size_t i = 0; i < undo_count; i++) {
+		if (undo[i].phantom < 0 || (inode && undo[i].inode != inode)) {
+			undo[kept++] = undo[i];
+			continue;
+		}
+		closep(&undo[i].phantom);
+		free(undo[i].before);
+	}
+	undo_count = kept;
 }
 
 static inline void inject(unsigned at, int error, enum fault_mode mode, bool sticky)
@@ -201,8 +240,18 @@ static inline int sync_or_strike(int fd, const char *where, int (*real)(int fd))
 	if (injected.mode == MODE_LOSE || injected.mode == MODE_LOSE_PAGES) {
 		undo_apply(fd, injected.mode == MODE_LOSE_PAGES);
 		renames_end(fd, true);
+	} else if (injected.mode == MODE_PHANTOM) {
+		become_phantoms(fd);
 	}
 	return injected.error;
+}
+
+void __real_sys_forget_cache(int fd);
+void __wrap_sys_forget_cache(int fd);
+void __wrap_sys_forget_cache(int fd)
+{
+	phantoms_vanish(inode_of(fd));
+	__real_sys_forget_cache(fd);
 }
 
 int __real_sys_sync_data(int fd);
