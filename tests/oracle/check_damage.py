@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Damages spools in every way, and asks whether `locum spool` and the reader written from the format agree.
 
-	check_damage.py [PATH/OF/spool_sample_test]
+	check_damage.py [--all] [PATH/OF/spool_sample_test]     without --all: every fifth flip, every third cut
 
 For each damage: `verify` and the reader name the same faults (file, offset, kind), `ls` and the reader list the same
 messages, no message is missing that was not in the damaged bytes; and for some: `rebuild` makes a spool without
 a fault of exactly those messages whose bodies are whole, and `export` writes these bytes."""
 
+import itertools
 import json
 import os
 import shutil
@@ -197,12 +198,12 @@ def files(spool):
             yield (f"big/{m.id} longer", lambda p, n=m.id, b=m.bytes: os.truncate(p / "big" / n, b + 1), 0)
 
 
-def check(sample, what, make, thin):
-    """thin: every so manieth damage is also rebuilt."""
+def check(sample, what, make, every, thin):
+    """Every so manieth damage is made, every so manieth of those is also rebuilt."""
     started, wrong, count = time.monotonic(), [], 0
     original = spool_reader.Spool(sample)
     work = sample.parent / "work"
-    for name, damage, costs in make(original):
+    for name, damage, costs in itertools.islice(make(original), 0, None, every):
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(sample, work)
         damage(work)
@@ -224,6 +225,9 @@ def check(sample, what, make, thin):
 
 
 def main():
+    whole = sys.argv[1:2] == ["--all"]
+    if whole:
+        del sys.argv[1]
     if len(sys.argv) > 2:
         sys.exit(__doc__)
     program = Path(sys.argv[1]).resolve() if len(sys.argv) == 2 else check_reader.find_program()
@@ -235,9 +239,9 @@ def main():
             sample = Path(root, name)
             (sample / "expected").unlink(missing_ok=True)
             if name == "held":
-                results.append(check(sample, "flipped bytes", flips, 25))
-            results.append(check(sample, "cut segments", cuts, 5))
-            results.append(check(sample, "files", files, 1))
+                results.append(check(sample, "flipped bytes", flips, 1 if whole else 5, 25 if whole else 10))
+            results.append(check(sample, "cut segments", cuts, 1 if whole else 3, 5))
+            results.append(check(sample, "files", files, 1, 1))
     return 0 if all(results) else 1
 
 
