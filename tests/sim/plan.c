@@ -83,6 +83,7 @@ static void make_fault(const struct plan *p, enum temper t, struct fault *f)
 	case FAULT_CUT_AT_SYNC:
 		f->detail = pick(SYNC_AFTER + 1);
 		f->count = 1 + pick(20);
+		f->lasts = sim_between(DICE_PLAN, NSEC_S, 2 * NSEC_MINUTE);
 		break;
 	case FAULT_DISK:
 		f->detail = pick(DISK_SLOW + 1);
@@ -140,7 +141,7 @@ static void make_options(struct plan *p)
 	p->domains = 1 + pick(DOMAINS_MAX);
 	p->primaries = 1 + pick(PRIMARIES_MAX);
 	p->smtpins = 1 + pick(2);
-	p->segment_bytes = (uint64_t)16384 << pick(3);
+	p->segment_bytes = (uint64_t)16384 << (pick(2) ? 0 : pick(3));
 	p->disk_bytes = (uint64_t)4 << 20;
 	p->reserve_bytes = (uint64_t)64 << 10;
 	for (uint32_t d = 0; d < p->domains; d++) {
@@ -149,6 +150,12 @@ static void make_options(struct plan *p)
 		p->hold[d] =
 			pick(5) ? 30 * NSEC_DAY : sim_between(DICE_PLAN, 30, 120) * NSEC_MINUTE;
 	}
+}
+
+/* Cuts are what the order of writes is there for: many of them, each soon over. */
+static uint32_t most_faults(enum temper t)
+{
+	return t == STORM || t == CUTS ? FAULTS_MAX : FAULTS_MAX / 4;
 }
 
 void plan_make(uint64_t seed, struct plan *p)
@@ -161,7 +168,7 @@ void plan_make(uint64_t seed, struct plan *p)
 	make_options(p);
 	p->calm = t == CALM;
 	if (t != CALM)
-		p->faults = 1 + pick(t == STORM ? FAULTS_MAX : FAULTS_MAX / 4);
+		p->faults = 1 + pick(most_faults(t));
 	p->healed_at = 90 * NSEC_MINUTE;
 	for (uint32_t i = 0; i < p->faults; i++) {
 		make_fault(p, t, &p->fault[i]);
