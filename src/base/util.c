@@ -1,13 +1,7 @@
 #include "base/util.h"
 
-#include "base/wrong.h"
-
 #include <stdio.h>
 #include <stdlib.h>
-
-#ifdef LOCUM_WRONG_ORDERS
-enum wrong_order wrong_order;
-#endif
 
 void must_failed(const char *condition, const char *file, int line)
 {

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 enum wrong_order {
 	WRONG_NONE,
 	WRONG_ACK_BEFORE_SYNC, /* smtpin is told before the batch is durable */
@@ -13,6 +15,10 @@ enum wrong_order {
 	WRONG_NO_DIRECTORY_SYNC, /* a large body has its name, and nobody made the name durable */
 	WRONG_SEGMENT_REUSED,    /* a start writes into the newest segment instead of a new one */
 };
+
+/* From now on that mistake, by its name in wrong.c, and no other; NULL: none. False: none is made now, because there is no
+ * such mistake, or this build makes none. */
+bool wrong_choose(const char *name);
 
 #ifdef LOCUM_WRONG_ORDERS
 extern enum wrong_order wrong_order;

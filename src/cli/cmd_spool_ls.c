@@ -52,6 +52,7 @@ int cmd_spool_ls(struct cli *cli)
 	json_t *all = cli->json ? json_array() : NULL;
 	const char *dir = offline_dir(cli, 0);
 	size_t count = 0;
+	unsigned owner;
 	int r = CLI_CONFIG;
 
 	table_init(&t, columns, ELEMENTS(columns));
@@ -80,8 +81,9 @@ int cmd_spool_ls(struct cli *cli)
 		return cli_fail(cli, CLI_NOTHING, "out of memory");
 	if (count == 0)
 		fprintf(cli->out, "no message can be read\n");
-	if (offline_owner(dir))
+	owner = offline_owner(dir);
+	if (owner)
 		fprintf(cli->out, "process %u has the spool open: this was so a moment ago\n",
-			offline_owner(dir));
+			owner);
 	return CLI_OK;
 }

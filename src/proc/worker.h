@@ -13,6 +13,11 @@
 
 #define WORKER_CONTROL_FD 3
 
+/* What an smtpin may have open: a session is a socket and, with a message, a memory file; beside them a few of its
+ * own. smtpin limits itself to it, locumd sees that so many can be had. */
+#define SMTPIN_DESCRIPTORS_A_SESSION 2
+#define SMTPIN_DESCRIPTORS_OTHER 512
+
 struct worker {
 	struct loop *loop;
 	Locum__Process self;

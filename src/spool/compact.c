@@ -89,7 +89,7 @@ static int copy_message(struct spool *s, struct entry *e, struct spool_logfile *
 	struct place place;
 	int r;
 
-	r = copy_record(s, e, e->message, to, &place);
+	r = copy_record(s, e->message, e->id, s, to, &place);
 	if (r < 0)
 		return r;
 	entry_message(s, e, to->open, place);
@@ -101,7 +101,7 @@ static int copy_state(struct spool *s, struct entry *e, struct spool_logfile *to
 	struct place place;
 	int r;
 
-	r = copy_record(s, e, e->mark, to, &place);
+	r = copy_record(s, e->mark, e->id, s, to, &place);
 	if (r < 0)
 		return r;
 	entry_mark(s, e, to->open, place, false);

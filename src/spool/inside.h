@@ -269,12 +269,10 @@ int read_header(struct spool *s, struct place at, msg_id id, struct record_heade
 /* Appends the payload, checked. -EBADMSG: *to is unchanged. */
 int read_payload(struct spool *s, struct place at, msg_id id, struct buf *to,
 		 struct record_header *ret_header);
-/* Reads the whole record at `from` to a place of its size, and checks all of it. -EBADMSG */
-int copy_verified(struct spool *s, struct place from, msg_id id, char *to,
-		  struct record_header *ret_header);
-/* Copies a whole record, checked, into the batch of `to` under a new sequence number. -EBADMSG */
-int copy_record(struct spool *s, const struct entry *e, struct place from, struct spool_logfile *to,
-		struct place *ret_place);
+/* Copies a whole record, checked, into the batch of a log of `to` (often s itself) under a new sequence number.
+ * -EBADMSG: the record is damaged; nothing is in the batch. */
+int copy_record(struct spool *s, struct place from, msg_id id, struct spool *to,
+		struct spool_logfile *log, struct place *ret_place);
 
 /* --- big.c --- */
 #define BIG_NAME_SIZE 48

@@ -132,8 +132,9 @@ bool spool_is_held(const struct spool *s, msg_id id)
 	return e && segment_find((struct spool *)s, e->message.serial)->log == SPOOL_HELD;
 }
 
-int copy_verified(struct spool *s, struct place from, msg_id id, char *to,
-		  struct record_header *ret_header)
+/* Reads the whole record at `from` to a place of its size, and checks all of it. */
+static int copy_verified(struct spool *s, struct place from, msg_id id, char *to,
+			 struct record_header *ret_header)
 {
 	struct record_header *h = ret_header;
 	struct segment *seg;
@@ -157,18 +158,18 @@ int copy_verified(struct spool *s, struct place from, msg_id id, char *to,
 	return 0;
 }
 
-int copy_record(struct spool *s, const struct entry *e, struct place from, struct spool_logfile *to,
-		struct place *ret_place)
+int copy_record(struct spool *s, struct place from, msg_id id, struct spool *to,
+		struct spool_logfile *log, struct place *ret_place)
 {
 	struct record_header h;
 	char *at;
 	int r;
 
-	r = log_room(s, to, place_bytes(from), SPACE_MARK, &at);
+	r = log_room(to, log, place_bytes(from), SPACE_MARK, &at);
 	if (r == 0)
-		r = copy_verified(s, from, e->id, at, &h);
+		r = copy_verified(s, from, id, at, &h);
 	if (r < 0)
 		return r;
-	log_commit(s, to, at, &h, ret_place);
+	log_commit(to, log, at, &h, ret_place);
 	return 0;
 }

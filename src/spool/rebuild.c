@@ -8,23 +8,6 @@
 
 #define SYNC_BYTES ((size_t)8 << 20) /* a batch lies in one segment: it must not become too long */
 
-/* The record at `from`, checked, into the batch of the new spool under a new number. */
-static int take_record(struct spool *s, struct place from, msg_id id, struct spool *to,
-		       struct spool_logfile *l, struct place *ret_place)
-{
-	struct record_header h;
-	char *at;
-	int r;
-
-	r = log_room(to, l, place_bytes(from), SPACE_MARK, &at);
-	if (r == 0)
-		r = copy_verified(s, from, id, at, &h);
-	if (r < 0)
-		return r;
-	log_commit(to, l, at, &h, ret_place);
-	return 0;
-}
-
 static int take_big(struct spool *s, const struct entry *e, struct spool *to)
 {
 	_cleanup_(closep) int fd = -1;
@@ -51,7 +34,7 @@ static int take_message(struct spool *s, const struct entry *e, struct spool *to
 	int r = e->big ? take_big(s, e, to) : 0;
 
 	if (r == 0)
-		r = take_record(s, e->message, e->id, to, l, &place);
+		r = copy_record(s, e->message, e->id, to, l, &place);
 	if (r == 0)
 		r = index_add(to, e->id, &taken);
 	if (r < 0)
@@ -61,7 +44,7 @@ static int take_message(struct spool *s, const struct entry *e, struct spool *to
 	entry_message(to, taken, l->open, place);
 	if (!e->mark.serial)
 		return 0;
-	r = take_record(s, e->mark, e->id, to, l, &place);
+	r = copy_record(s, e->mark, e->id, to, l, &place);
 	if (r == 0)
 		entry_mark(to, taken, l->open, place, false);
 	return r;

@@ -106,12 +106,12 @@ static bool seal_may_be_lost(const struct spool *s, const struct segment *seg)
 	return false;
 }
 
-static bool is_last(const struct spool *s, const struct segment *seg)
+static struct segment *newest_segment(const struct spool *s, enum spool_log log)
 {
-	for (size_t i = 0; i < s->segment_count; i++)
-		if (s->segment[i]->log == seg->log && s->segment[i]->serial > seg->serial)
-			return false;
-	return true;
+	for (size_t i = s->segment_count; i-- > 0;)
+		if (s->segment[i]->log == log)
+			return s->segment[i];
+	return NULL;
 }
 
 /* Damage, or the trace of a crash? What was not synced yet when the machine stopped lies in the last
@@ -124,7 +124,8 @@ static uint64_t torn_from(const struct reader *r)
 
 	if (seg->sealed)
 		return seg->seal_torn;
-	return is_last(s, seg) || seal_may_be_lost(s, seg) ? r->scan.batch_at : UINT64_MAX;
+	return seg == newest_segment(s, seg->log) || seal_may_be_lost(s, seg) ? r->scan.batch_at
+									      : UINT64_MAX;
 }
 
 static int reader_judge(struct reader *r, uint64_t *ret_torn)
@@ -495,14 +496,6 @@ static int tell_fault(void *arg, const struct fault *f)
 	return 0;
 }
 
-static struct segment *newest_segment(struct spool *s, enum spool_log log)
-{
-	for (size_t i = s->segment_count; i-- > 0;)
-		if (s->segment[i]->log == log)
-			return s->segment[i];
-	return NULL;
-}
-
 /* Whoever wrote here last may have died before its sync, or because of it. What the kernel's cache shows
  * us of the newest segment is then on no disk, and whatever we would delete because of it would be lost
  * with the next power cut. So: sync, and read it from the device, since a sync that failed once may claim
@@ -518,9 +511,8 @@ static int believe_the_disk(struct spool *s)
 		if (r < 0 || !newest)
 			continue;
 		r = segment_fd(s, newest);
-		if (r < 0)
-			return 0; /* replay tells what cannot be opened */
-		r = sys_sync_data(newest->fd);
+		if (r >= 0)
+			r = sys_sync_data(newest->fd);
 		if (r == 0)
 			sys_forget_cache(newest->fd);
 	}

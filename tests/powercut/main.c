@@ -74,9 +74,7 @@ static void work_check(uint64_t unused)
 	(void)unused;
 	/* What reads is not at fault, and nothing is cut now. */
 	cut = (struct cut){ 0 };
-#ifdef LOCUM_WRONG_ORDERS
-	wrong_order = WRONG_NONE;
-#endif
+	wrong_choose(NULL);
 	ledger->off = false;
 	ledger_check();
 }
@@ -276,25 +274,7 @@ static bool choose_mistake(const char *name)
 {
 	wrong_cut.lie_data = strcmp(name, "no-data-sync") == 0;
 	wrong_cut.lie_directory = strcmp(name, "no-sync-of-directories") == 0;
-	if (wrong_cut.lie_data || wrong_cut.lie_directory)
-		return true;
-#ifdef LOCUM_WRONG_ORDERS
-	static const struct {
-		const char *name;
-		enum wrong_order order;
-	} orders[] = {
-		{ "ack-before-sync", WRONG_ACK_BEFORE_SYNC },
-		{ "index-before-record", WRONG_INDEX_BEFORE_RECORD },
-		{ "no-directory-sync", WRONG_NO_DIRECTORY_SYNC },
-		{ "segment-reused", WRONG_SEGMENT_REUSED },
-	};
-	for (size_t i = 0; i < ELEMENTS(orders); i++)
-		if (strcmp(name, orders[i].name) == 0)
-			wrong_order = orders[i].order;
-	return wrong_order != WRONG_NONE;
-#else
-	return false;
-#endif
+	return wrong_cut.lie_data || wrong_cut.lie_directory || wrong_choose(name);
 }
 
 static int wrong(const char *name)

@@ -19,7 +19,7 @@ static uint64_t state[DICE_COUNT];
 static char kept[KEPT_LINES][LINE_BYTES];
 static size_t kept_count;
 
-/* splitmix64: each stream is a counter, mixed. */
+/* splitmix64: a counter, mixed. */
 static uint64_t mix(uint64_t x)
 {
 	x ^= x >> 30;
@@ -36,10 +36,15 @@ void sim_seed(uint64_t seed)
 		state[i] = mix(seed * DICE_COUNT + i + 1);
 }
 
+uint64_t sim_next(uint64_t *random)
+{
+	*random += 0x9e3779b97f4a7c15u;
+	return mix(*random);
+}
+
 uint64_t sim_dice(enum sim_dice dice)
 {
-	state[dice] += 0x9e3779b97f4a7c15u;
-	return mix(state[dice]);
+	return sim_next(&state[dice]);
 }
 
 uint64_t sim_below(enum sim_dice dice, uint64_t bound)

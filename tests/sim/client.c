@@ -63,18 +63,9 @@ uint32_t clients_running(void)
 
 /* --- its own chance --- */
 
-static uint64_t next(struct client *c)
-{
-	uint64_t z = c->random += 0x9e3779b97f4a7c15;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return z ^ z >> 31;
-}
-
 static uint32_t below(struct client *c, uint32_t bound)
 {
-	return (uint32_t)(next(c) % bound);
+	return (uint32_t)(sim_next(&c->random) % bound);
 }
 
 static bool percent(struct client *c, uint32_t p)
@@ -478,7 +469,7 @@ static void make_wire(struct client *c, uint32_t number, uint32_t bytes)
 	struct buf body = { 0 };
 
 	buf_init(&body, WIRE_BYTES_MAX);
-	ledger_body(number, bytes, &body);
+	body_make(number, bytes, &body);
 	buf_reset(&c->wire);
 	add_stuffed(c, buf_str(&body));
 	buf_done(&body);

@@ -11,7 +11,6 @@
 
 #define MESSAGE_BYTES_MAX ((size_t)1 << 20)
 #define TEXT_BYTES_MAX ((size_t)16 << 10)
-#define LINE_MAX_OCTETS 998
 #define PARKED_SLACK (2 * NSEC_MINUTE)
 /* An attempt that a fault has cut off may last for another half hour. */
 #define REPEAT_SLACK (35 * NSEC_MINUTE)
@@ -60,104 +59,6 @@ static struct message *messages;
 static size_t message_count;
 static uint64_t unsettled; /* acknowledged recipients neither delivered nor refused */
 
-/* --- the message of a number --- */
-
-static uint64_t next(uint64_t *random)
-{
-	uint64_t z = *random += 0x9e3779b97f4a7c15;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return z ^ z >> 31;
-}
-
-static uint32_t below(uint64_t *random, uint32_t bound)
-{
-	return (uint32_t)(next(random) % bound);
-}
-
-static bool is_to_be_refused(uint32_t number)
-{
-	return number % 23 == 7;
-}
-
-static void add(struct buf *to, str bytes)
-{
-	must(buf_add(to, bytes) == 0);
-}
-
-static void add_bytes(struct buf *to, uint64_t *random, size_t n, bool eight_bit)
-{
-	for (size_t i = 0; i < n; i++) {
-		uint32_t c = eight_bit ? 0x80 + below(random, 0x80) : 0x20 + below(random, 0x5f);
-
-		must(buf_add_byte(to, (char)c) == 0);
-	}
-}
-
-static void add_line(struct buf *to, uint64_t *random)
-{
-	static const str fixed[] = { STR("."),
-				     STR(".."),
-				     STR(""),
-				     STR("..."),
-				     STR(".QUIT"),
-				     STR("From here"),
-				     STR("Received: not a header"),
-				     STR(" "),
-				     STR("\t.") };
-	uint32_t kind = below(random, 20);
-
-	if (kind < ELEMENTS(fixed)) {
-		add(to, fixed[kind]);
-	} else if (kind == 9) {
-		add(to, STR("."));
-		add_bytes(to, random, below(random, 70), false);
-	} else if (kind == 10) {
-		add_bytes(to, random, LINE_MAX_OCTETS, below(random, 2) == 0);
-	} else if (kind == 11) {
-		add(to, STR("."));
-		add_bytes(to, random, LINE_MAX_OCTETS - 1, false);
-	} else {
-		add_bytes(to, random, 1 + below(random, 76), kind < 14);
-	}
-	add(to, STR("\r\n"));
-}
-
-static void add_headers(uint32_t number, struct buf *to, uint64_t *random)
-{
-	must(buf_addf(to, "From: sender@client.test\r\nSubject: message %u\r\n", number) == 0);
-	if (below(random, 2) == 0)
-		add(to, STR("X-Folded: one\r\n\ttwo\r\n three\r\n"));
-	if (below(random, 4) == 0)
-		add(to, STR("Received: from elsewhere.test by client.test with SMTP id 1;\r\n"
-			    "\tTue, 24 Nov 2026 06:24:00 +0000\r\n"));
-	if (below(random, 4) == 0) {
-		add(to, STR("X-Long: "));
-		add_bytes(to, random, LINE_MAX_OCTETS - 8, false);
-		add(to, STR("\r\n"));
-	}
-}
-
-void ledger_body(uint32_t number, uint32_t body_bytes, struct buf *to)
-{
-	uint64_t random = (uint64_t)number << 32 | body_bytes;
-	size_t start = to->n;
-	uint32_t shape = below(&random, 12);
-
-	must(buf_addf(to, "X-Sim: %u\r\n", number) == 0);
-	if (is_to_be_refused(number))
-		add(to, STR("X-Refuse: yes\r\n"));
-	if (shape == 0)
-		return; /* no body, not even the empty line before it */
-	add_headers(number, to, &random);
-	add(to, STR("\r\n"));
-	if (shape == 1)
-		return;
-	while (to->n - start < body_bytes)
-		add_line(to, &random);
-}
-
 /* --- the table --- */
 
 static struct message *find(uint32_t number)
@@ -185,8 +86,8 @@ static uint32_t new_number(uint32_t node, uint32_t body_bytes, const char *const
 	uint64_t number = (uint64_t)node << 32 | body_bytes;
 
 	for (uint32_t i = 0; i < count; i++)
-		number = next(&number) ^ str_hash(str_of(recipients[i]), seed, false);
-	number = next(&number);
+		number = sim_next(&number) ^ str_hash(str_of(recipients[i]), seed, false);
+	number = sim_next(&number);
 	while (find((uint32_t)number))
 		number++;
 	return (uint32_t)number;
@@ -238,7 +139,7 @@ static bool is_settled(const struct entry *e)
 
 static bool must_be_refused(const struct message *m, const struct entry *e)
 {
-	return e->refused || is_to_be_refused(m->number) ||
+	return e->refused || body_to_be_refused(m->number) ||
 	       str_starts(str_of(e->address), STR("unknown"));
 }
 
@@ -432,7 +333,7 @@ static size_t difference(const struct message *m, str bytes)
 	size_t at = 0;
 
 	buf_init(&sent, MESSAGE_BYTES_MAX);
-	ledger_body(m->number, m->body_bytes, &sent);
+	body_make(m->number, m->body_bytes, &sent);
 	while (at < sent.n && at < bytes.n && sent.p[at] == bytes.p[at])
 		at++;
 	if (at == sent.n && at == bytes.n)

@@ -4,9 +4,7 @@
  */
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "conf/conf.h"
-#include "ipc/ipc.h"
-#include "proc/client_table.h"
+#include "proc/locumd/locumd.h"
 #include "proc/netd/netd.h"
 #include "proc/smtpin/server.h"
 #include "proc/smtpout/smtpout.h"
@@ -17,10 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SNAPSHOT_BYTES_MAX ((size_t)1 << 20)
-#define SEND_TIME (5 * NSEC_S)
 #define STOP_TIME (40 * NSEC_S)
-#define LISTENERS_MAX 4
 
 extern const struct worker_hooks spoold_hooks; /* of spoold.h, which has names of ours */
 
@@ -50,7 +45,7 @@ struct sim_node {
 	struct sim_process *locumd;
 	struct loop *loop;
 	struct conf *conf;
-	int snapshot, clients_file, bell, bell_rope;
+	int snapshot, snapshot_with_keys, clients_file, bell, bell_rope;
 	struct client_table *clients;
 	int listener[LISTENERS_MAX];
 	struct signal changed;
@@ -200,23 +195,6 @@ static int send_to(struct task *tk, struct part *part, Locum__Packet *packet, in
 	return ipc_send(tk, part->control, packet, fd, task_in(tk, SEND_TIME));
 }
 
-static bool is_pair(const struct part *x, const struct part *y)
-{
-	static const Locum__Process pairs[][2] = {
-		{ LOCUM__PROCESS__SMTPIN, LOCUM__PROCESS__SPOOLD },
-		{ LOCUM__PROCESS__SMTPIN, LOCUM__PROCESS__NETD },
-		{ LOCUM__PROCESS__SPOOLD, LOCUM__PROCESS__SMTPOUT },
-		{ LOCUM__PROCESS__SMTPOUT, LOCUM__PROCESS__NETD },
-	};
-	Locum__Process a = kinds[x->number].process, b = kinds[y->number].process;
-
-	for (size_t i = 0; i < ELEMENTS(pairs); i++)
-		if ((pairs[i][0] == a && pairs[i][1] == b) ||
-		    (pairs[i][0] == b && pairs[i][1] == a))
-			return true;
-	return false;
-}
-
 static void send_peer(struct task *tk, struct part *to, const struct part *other, int fd)
 {
 	Locum__Peer peer = LOCUM__PEER__INIT;
@@ -234,7 +212,8 @@ static void connect_peers(struct task *tk, struct part *part)
 		struct part *other = &part->node->part[i];
 		int a, b;
 
-		if (!other->ready || !is_pair(part, other))
+		if (!other->ready ||
+		    !peers_are_pair(kinds[part->number].process, kinds[other->number].process))
 			continue;
 		channel_pair(running, running, &a, &b);
 		send_peer(tk, part, other, a);
@@ -322,7 +301,9 @@ static int start_part(struct task *tk, struct part *part)
 			kinds[part->number].index, on_message, on_closed, part, &part->control);
 	must(r == 0);
 	start.index = kinds[part->number].index;
-	return send_to(tk, part, &packet, n->snapshot);
+	return send_to(tk, part, &packet,
+		       kinds[part->number].process == LOCUM__PROCESS__SMTPIN ? n->snapshot_with_keys
+									     : n->snapshot);
 }
 
 static void part_task(struct task *tk, void *arg)
@@ -341,17 +322,6 @@ static void part_task(struct task *tk, void *arg)
 }
 
 /* --- locumd: its own life --- */
-
-static void pack(struct sim_node *n)
-{
-	_cleanup_(buf_done) struct buf packed = { 0 };
-
-	buf_init(&packed, SNAPSHOT_BYTES_MAX);
-	must(conf_pack(n->conf, true, &packed) == 0);
-	n->snapshot = sys_memfd("conf");
-	must(sys_write_at(n->snapshot, buf_str(&packed), 0) == 0);
-	must(sys_memfd_seal(n->snapshot) == 0);
-}
 
 static void read_config(struct sim_node *n)
 {
@@ -420,7 +390,7 @@ static void locumd_main(void *arg)
 	signal_init(&n->changed);
 	conf_unref(n->conf);
 	read_config(n);
-	pack(n);
+	must(snapshots_make(n->conf, &n->snapshot, &n->snapshot_with_keys) == 0);
 	must(client_table_make(2, n->conf->limits.sessions, &n->clients_file) == 0);
 	must(client_table_open(n->clients_file, 0, &n->clients) == 0);
 	must(n->conf->listen_count <= LISTENERS_MAX);

@@ -328,28 +328,6 @@ static int run_one(void)
 	return EXIT_SUCCESS;
 }
 
-/* Chooses the mistake to be made; false: this build makes none, or not that one. */
-static bool choose_wrong(const char *name)
-{
-#ifdef LOCUM_WRONG_ORDERS
-	static const char *const names[] = {
-		[WRONG_ACK_BEFORE_SYNC] = "ack-before-sync",
-		[WRONG_INDEX_BEFORE_RECORD] = "index-before-record",
-		[WRONG_DONE_BEFORE_REPLY] = "done-before-reply",
-		[WRONG_NO_DIRECTORY_SYNC] = "no-directory-sync",
-		[WRONG_SEGMENT_REUSED] = "segment-reused",
-	};
-
-	for (size_t i = 1; i < ELEMENTS(names); i++)
-		if (strcmp(names[i], name) == 0)
-			wrong_order = (enum wrong_order)i;
-	return wrong_order != WRONG_NONE;
-#else
-	(void)name;
-	return false;
-#endif
-}
-
 /* --- one seed, the same fault at every place --- */
 
 struct places {
@@ -491,7 +469,7 @@ static void read_options(int argc, char **argv)
 			break;
 		case 'x':
 			options.wrong = optarg;
-			if (choose_wrong(optarg))
+			if (wrong_choose(optarg))
 				break;
 			fprintf(stderr, "sim: %s is no mistake that this build makes\n", optarg);
 			exit(2);

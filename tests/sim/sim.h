@@ -36,6 +36,9 @@ uint64_t sim_below(enum sim_dice dice, uint64_t bound); /* 0 … bound - 1 */
 bool sim_percent(enum sim_dice dice, unsigned percent);
 nsec sim_between(enum sim_dice dice, nsec low, nsec high);
 
+/* The next 64 bits of a private generator: whoever has one of its own depends on nobody else's draws. */
+uint64_t sim_next(uint64_t *random);
+
 /* --- time --- */
 /* Virtual, monotonic; starts at one day, so that differences cannot go below zero. */
 nsec sim_now(void);

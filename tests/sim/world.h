@@ -137,11 +137,15 @@ void primary_mood(uint32_t primary, enum primary_mood mood);
 void client_start(struct loop *loop, const struct plan *p, const struct client_plan *c);
 uint32_t clients_running(void);
 
-/* --- ledger.c --- */
-/* The message that the ledger numbers `number`: headers ("X-Sim: NUMBER" first) and body, as octets with CRLF, before dot-stuffing,
- * made from the number, body_bytes and nothing else. Appended to *to. */
+/* --- body.c --- */
+/* The message of that number: headers ("X-Sim: NUMBER" first) and body, as octets with CRLF, before dot-stuffing, made from the
+ * number, body_bytes and nothing else. Appended to *to. */
 struct buf;
-void ledger_body(uint32_t number, uint32_t body_bytes, struct buf *to);
+void body_make(uint32_t number, uint32_t body_bytes, struct buf *to);
+/* Does it ask its primary to refuse it for good ("X-Refuse: yes")? */
+bool body_to_be_refused(uint32_t number);
+
+/* --- ledger.c --- */
 /* A transaction whose body is about to be sent to that node. Returns its number. recipient texts are "local@dD.test". */
 uint32_t ledger_begin(uint32_t node, uint32_t body_bytes, const char *const *recipients,
 		      uint32_t count);

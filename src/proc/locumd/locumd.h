@@ -96,6 +96,8 @@ int start_send(struct task *tk, struct child *c, bool again);
 /* To smtpin, before its first listeners. */
 int clients_send(struct task *tk, struct child *c);
 int listeners_send(struct task *tk, struct child *c);
+/* Do these two have to do with each other? */
+bool peers_are_pair(Locum__Process x, Locum__Process y);
 /* Connects c with every ready process it has to do with. */
 void peers_connect(struct task *tk, struct child *c);
 

@@ -61,14 +61,11 @@ static bool parse_arguments(int argc, char **argv, const char **ret_config, int 
 	return false;
 }
 
-/* A session of smtpin's is a socket and, with a message, a memory file; beside them it has a few of its own. */
-#define DESCRIPTORS_A_SESSION 2
-#define DESCRIPTORS_OTHER 512
-
 static void say_few_descriptors(const struct conf *conf, uint64_t limit, uint64_t wanted)
 {
-	uint64_t sessions =
-		limit > DESCRIPTORS_OTHER ? (limit - DESCRIPTORS_OTHER) / DESCRIPTORS_A_SESSION : 0;
+	uint64_t sessions = limit > SMTPIN_DESCRIPTORS_OTHER ? (limit - SMTPIN_DESCRIPTORS_OTHER) /
+								       SMTPIN_DESCRIPTORS_A_SESSION
+							     : 0;
 
 	if (limit < wanted)
 		log_warn("descriptors.few", K_INT("limit", limit), K_INT("wanted", wanted),
@@ -80,7 +77,8 @@ static void say_few_descriptors(const struct conf *conf, uint64_t limit, uint64_
 /* Children inherit it, and lower it to what they need. */
 static void raise_descriptor_limit(const struct conf *conf)
 {
-	rlim_t wanted = (rlim_t)DESCRIPTORS_A_SESSION * conf->limits.sessions + DESCRIPTORS_OTHER;
+	rlim_t wanted = (rlim_t)SMTPIN_DESCRIPTORS_A_SESSION * conf->limits.sessions +
+			SMTPIN_DESCRIPTORS_OTHER;
 	struct rlimit l, more;
 
 	if (getrlimit(RLIMIT_NOFILE, &l) < 0)

@@ -104,13 +104,11 @@ static const struct {
 	{ LOCUM__PROCESS__SMTPOUT, LOCUM__PROCESS__NETD },
 };
 
-static bool is_pair(const struct child *x, const struct child *y)
+bool peers_are_pair(Locum__Process x, Locum__Process y)
 {
-	for (size_t i = 0; i < ELEMENTS(pairs); i++) {
-		if ((pairs[i].a == x->process && pairs[i].b == y->process) ||
-		    (pairs[i].a == y->process && pairs[i].b == x->process))
+	for (size_t i = 0; i < ELEMENTS(pairs); i++)
+		if ((pairs[i].a == x && pairs[i].b == y) || (pairs[i].a == y && pairs[i].b == x))
 			return true;
-	}
 	return false;
 }
 
@@ -149,7 +147,7 @@ void peers_connect(struct task *tk, struct child *c)
 		struct child *other = &sup->child[i];
 		int r;
 
-		if (!other->ready || !is_pair(c, other))
+		if (!other->ready || !peers_are_pair(c->process, other->process))
 			continue;
 		r = connect_pair(tk, c, other);
 		/* Whoever died meanwhile is connected when it is ready again. */

@@ -7,8 +7,6 @@
 
 /* What RLIMIT_FSIZE must let pass: the largest message_size that a reload could bring. */
 #define BODY_BYTES_MAX (((uint64_t)1 << 30) + ((uint64_t)1 << 20))
-/* Besides a socket and a memfd for each session. */
-#define DESCRIPTORS_OTHER 512
 
 static int acquire(struct task *tk, struct worker *w, struct sandbox_request *request)
 {
@@ -16,7 +14,9 @@ static int acquire(struct task *tk, struct worker *w, struct sandbox_request *re
 
 	(void)tk;
 	server_init(srv, w);
-	request->descriptors_max = 2 * (uint64_t)w->conf->limits.sessions + DESCRIPTORS_OTHER;
+	request->descriptors_max =
+		SMTPIN_DESCRIPTORS_A_SESSION * (uint64_t)w->conf->limits.sessions +
+		SMTPIN_DESCRIPTORS_OTHER;
 	request->file_bytes_max = BODY_BYTES_MAX;
 	return server_configure(srv, w->conf);
 }
