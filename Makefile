@@ -27,9 +27,10 @@ check-fast:
 fuzz:
 	@scripts/fuzz $(SECONDS)
 
-# SEED=n: that one; WITHOUT=1,2: less of it; TRACE=1: every event; WRONG=name: see src/base/wrong.h
+# SEED=n: that one; WITHOUT=1,2: less of it; FAULT=…: as sim-places prints it; TRACE=1: every event; WRONG=name: see
+# src/base/wrong.h
 sim:
-	@scripts/sim one "$(SEED)" "$(WITHOUT)" "$(TRACE)" "$(WRONG)"
+	@SEED="$(SEED)" WITHOUT="$(WITHOUT)" FAULT="$(FAULT)" TRACE="$(TRACE)" WRONG="$(WRONG)" scripts/sim one
 
 # N seeds from FIRST on
 sim-many:

@@ -182,8 +182,11 @@ void plan_make(uint64_t seed, struct plan *p)
 
 void plan_add(struct plan *p, const struct fault *f)
 {
-	must(p->faults < FAULTS_MAX);
-	p->fault[p->faults++] = *f;
+	must(p->faults < FAULTS_MAX + 1);
+	p->fault[p->faults] = *f;
+	p->fault[p->faults].enabled = true;
+	p->fault[p->faults].at = 1;
+	p->fault[p->faults++].lasts = 30 * NSEC_S;
 	p->calm = false;
 }
 

@@ -2,7 +2,7 @@
  * run: many seeds, each in a process of its own. A seed that fails is made smaller by leaving out whatever it does
  * not need to fail in the same way, and printed with the command that runs it again.
  *
- *	sim --seed N [--without A,B,C] [--trace] [--plan]
+ *	sim --seed N [--without A,B,C] [--fault KIND,DETAIL,COUNT] [--trace] [--plan]
  *	sim --first N --count N [--jobs N] [--wrong NAME]
  *	sim --every-sync --seed N [--jobs N]    the power goes before, during and after each sync of node 0
  *	sim --every-call N --seed N [--jobs N]  each process of node 0 dies in every Nth call of sys.h
@@ -37,14 +37,21 @@ struct result {
 };
 
 static struct {
-	uint64_t first, count;
+	uint64_t count;
 	unsigned jobs;
-	bool trace, plan, many, every_sync;
+	bool plan, many, every_sync;
 	uint64_t every_call; /* 0: no; else the stride */
 	const char *wrong;
+} options = { .count = 1, .jobs = 1 };
+
+/* What is to be run: a plan, less what is left out of it, and perhaps one fault more. */
+static struct work {
+	uint64_t seed;
+	bool has_fault;
+	struct fault fault;
 	uint32_t left_out[LEFT_OUT_MAX];
 	size_t left_out_n;
-} options = { .count = 1, .jobs = 1 };
+} asked;
 
 /* --- one seed, in a process of its own --- */
 
@@ -55,19 +62,21 @@ static void tell_rule(void)
 	memcpy(child_result->rule, sim_rule, sizeof(child_result->rule));
 }
 
-/* One more fault, for runs that try a kind of fault at every place. NULL: none. */
-static const struct fault *extra;
+static void make_plan(const struct work *w, struct plan *ret_plan)
+{
+	sim_seed(w->seed);
+	plan_make(w->seed, ret_plan);
+	for (size_t i = 0; i < w->left_out_n; i++)
+		plan_leave_out(ret_plan, w->left_out[i]);
+	if (w->has_fault)
+		plan_add(ret_plan, &w->fault);
+}
 
-static void run_seed(uint64_t seed, const uint32_t *left_out, size_t n)
+static void run_work(const struct work *w)
 {
 	static struct plan plan;
 
-	sim_seed(seed);
-	plan_make(seed, &plan);
-	for (size_t i = 0; i < n; i++)
-		plan_leave_out(&plan, left_out[i]);
-	if (extra)
-		plan_add(&plan, extra);
+	make_plan(w, &plan);
 	if (options.plan)
 		plan_describe(&plan, stdout);
 	world_run(&plan, &child_result->world);
@@ -81,16 +90,16 @@ static void run_seed(uint64_t seed, const uint32_t *left_out, size_t n)
 
 struct job {
 	pid_t pid;
-	uint64_t seed;
+	struct work work;
 	struct result *result;
 	FILE *output;
 };
 
-static void job_start(struct job *j, uint64_t seed, const uint32_t *left_out, size_t n, bool loud)
+static void job_start(struct job *j, const struct work *w, bool loud)
 {
 	struct rlimit cpu = { CPU_SECONDS_MAX, CPU_SECONDS_MAX + 1 };
 
-	j->seed = seed;
+	j->work = *w;
 	memset(j->result, 0, sizeof(*j->result));
 	j->output = loud ? NULL : tmpfile();
 	fflush(stdout);
@@ -105,7 +114,7 @@ static void job_start(struct job *j, uint64_t seed, const uint32_t *left_out, si
 		dup2(fileno(j->output), STDOUT_FILENO);
 		dup2(fileno(j->output), STDERR_FILENO);
 	}
-	run_seed(seed, left_out, n);
+	run_work(w);
 	fflush(stdout);
 	_Exit(0);
 }
@@ -136,54 +145,56 @@ static struct result *result_new(void)
 
 /* --- making a failing seed smaller --- */
 
-static bool still_fails(struct job *j, uint64_t seed, const uint32_t *left_out, size_t n,
-			const char *rule)
+static bool still_fails(struct job *j, const struct work *w, const char *rule)
 {
 	int status;
 	bool fails;
 
-	job_start(j, seed, left_out, n, false);
+	job_start(j, w, false);
 	must(waitpid(j->pid, &status, 0) >= 0);
 	fails = !job_judge(j, status) && strcmp(j->result->rule, rule) == 0;
 	fclose(j->output);
 	return fails;
 }
 
+static bool is_left_out(const struct work *w, uint32_t number)
+{
+	for (size_t i = 0; i < w->left_out_n; i++)
+		if (w->left_out[i] == number)
+			return true;
+	return false;
+}
+
 /* Halves, quarters, … single ones are left out for as long as the same rule fails. */
-static size_t shrink(uint64_t seed, const char *rule, uint32_t *ret_left_out)
+static void shrink(struct work *w, const char *rule)
 {
 	static struct plan plan;
 	struct job j = { .result = result_new() };
-	size_t n = 0;
 	uint32_t total;
 
-	sim_seed(seed);
-	plan_make(seed, &plan);
-	total = plan.faults + plan.clients;
+	make_plan(w, &plan);
+	total = plan.faults - w->has_fault + plan.clients;
 	for (uint32_t step = total / 2; step > 0; step /= 2) {
 		for (uint32_t from = 0; from < total; from += step) {
-			size_t tried = n;
+			struct work less = *w;
 
-			for (uint32_t i = from; i < MIN(from + step, total); i++) {
-				bool is_out = false;
-
-				for (size_t k = 0; k < n; k++)
-					is_out |= ret_left_out[k] == i;
-				if (!is_out)
-					ret_left_out[tried++] = i;
-			}
-			if (tried > n && still_fails(&j, seed, ret_left_out, tried, rule))
-				n = tried;
+			for (uint32_t i = from; i < MIN(from + step, total); i++)
+				if (!is_left_out(w, i))
+					less.left_out[less.left_out_n++] = i;
+			if (less.left_out_n > w->left_out_n && still_fails(&j, &less, rule))
+				*w = less;
 		}
 	}
-	return n;
 }
 
-static void print_command(uint64_t seed, const uint32_t *left_out, size_t n)
+static void print_command(const struct work *w)
 {
-	printf("make sim SEED=%llu", (unsigned long long)seed);
-	for (size_t i = 0; i < n; i++)
-		printf("%s%u", i ? "," : " WITHOUT=", left_out[i]);
+	printf("  make sim SEED=%llu", (unsigned long long)w->seed);
+	for (size_t i = 0; i < w->left_out_n; i++)
+		printf("%s%u", i ? "," : " WITHOUT=", w->left_out[i]);
+	if (w->has_fault)
+		printf(" FAULT=%d,%u,%llu", (int)w->fault.kind, w->fault.detail,
+		       (unsigned long long)w->fault.count);
 	printf("%s%s\n", options.wrong ? " WRONG=" : "", options.wrong ? options.wrong : "");
 }
 
@@ -203,25 +214,22 @@ static void show_output(FILE *output)
 
 static void tell_failure(const struct job *j, bool whole)
 {
-	static uint32_t left_out[LEFT_OUT_MAX];
 	static struct plan plan;
-	size_t n;
+	struct work w = j->work;
 
-	printf("seed %llu: %s\n", (unsigned long long)j->seed, j->result->rule);
-	if (!whole)
+	printf("seed %llu: %s\n", (unsigned long long)w.seed, j->result->rule);
+	if (!whole) {
+		print_command(&w);
 		return;
+	}
 	show_output(j->output);
-	n = shrink(j->seed, j->result->rule, left_out);
-	sim_seed(j->seed);
-	plan_make(j->seed, &plan);
-	for (size_t i = 0; i < n; i++)
-		plan_leave_out(&plan, left_out[i]);
+	shrink(&w, j->result->rule);
+	make_plan(&w, &plan);
 	printf("what is left of it fails in the same way:\n");
 	plan_describe(&plan, stdout);
-	printf("again, the whole and what is left, with TRACE=1 for every event:\n  ");
-	print_command(j->seed, NULL, 0);
-	printf("  ");
-	print_command(j->seed, left_out, n);
+	printf("again, the whole and what is left, with TRACE=1 for every event:\n");
+	print_command(&j->work);
+	print_command(&w);
 }
 
 /* --- many --- */
@@ -275,148 +283,129 @@ static struct job *job_of(struct job *jobs, pid_t pid)
 	return NULL;
 }
 
-static int run_many(void)
+/* `count` runs, as many at once as was asked for: of one seed after the other or, with a fault, of the fault at one place
+ * after the other. */
+static void run_series(struct work w, uint64_t count, uint64_t stride, struct sums *sums)
 {
 	struct job jobs[JOBS_MAX] = { 0 };
-	struct sums sums = { 0 };
-	uint64_t next = options.first, end = options.first + options.count;
 	unsigned running_jobs = 0;
-	struct timespec from, to;
 	int status;
 
-	clock_gettime(CLOCK_MONOTONIC, &from);
 	for (unsigned i = 0; i < options.jobs; i++)
 		jobs[i].result = result_new();
-	while (next < end || running_jobs > 0) {
-		struct job *j = next < end && running_jobs < options.jobs ? job_of(jobs, 0) : NULL;
+	while (count > 0 || running_jobs > 0) {
+		struct job *j = count > 0 && running_jobs < options.jobs ? job_of(jobs, 0) : NULL;
 
 		if (j) {
-			job_start(j, next++, options.left_out, options.left_out_n, false);
+			job_start(j, &w, false);
+			*(w.has_fault ? &w.fault.count : &w.seed) += stride;
 			running_jobs++;
+			count--;
 			continue;
 		}
 		j = job_of(jobs, waitpid(-1, &status, 0));
 		must(j);
 		running_jobs--;
 		if (!job_judge(j, status))
-			tell_failure(j, sums.failed++ == 0);
-		add_result(&sums, j->result);
+			tell_failure(j, sums->failed++ == 0);
+		add_result(sums, j->result);
 		fclose(j->output);
 	}
+}
+
+static int run_many(void)
+{
+	struct sums sums = { 0 };
+	struct timespec from, to;
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	run_series(asked, options.count, 1, &sums);
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	print_sums(&sums,
 		   (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9);
 	printf("%s simulator: %llu seeds from %llu on\n", sums.failed ? "FAIL" : "PASS",
-	       (unsigned long long)options.count, (unsigned long long)options.first);
+	       (unsigned long long)options.count, (unsigned long long)asked.seed);
 	return sums.failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* Loudly, here; what came of it in *ret. */
+static bool run_alone(struct result *ret, bool loud)
+{
+	struct job j = { .result = result_new() };
+	int status;
+
+	job_start(&j, &asked, loud);
+	must(waitpid(j.pid, &status, 0) >= 0);
+	if (!job_judge(&j, status)) {
+		printf("seed %llu fails: %s\n", (unsigned long long)asked.seed, j.result->rule);
+		return false;
+	}
+	*ret = *j.result;
+	return true;
 }
 
 static int run_one(void)
 {
-	struct job j = { .result = result_new() };
 	struct sums sums = { 0 };
-	int status;
+	struct result r;
 
-	job_start(&j, options.first, options.left_out, options.left_out_n, true);
-	must(waitpid(j.pid, &status, 0) >= 0);
-	if (!job_judge(&j, status)) {
-		printf("seed %llu fails: %s\n", (unsigned long long)j.seed, j.result->rule);
+	if (!run_alone(&r, true))
 		return EXIT_FAILURE;
-	}
-	add_result(&sums, j.result);
+	add_result(&sums, &r);
 	print_sums(&sums, 0);
 	return EXIT_SUCCESS;
 }
 
 /* --- one seed, the same fault at every place --- */
 
-struct places {
-	struct fault fault;
-	uint64_t from, to, stride;
-};
-
-/* All jobs at once; the place of a failing one is told. */
-static uint64_t try_places(const struct places *p, uint64_t *ret_tried, struct sums *sums)
+static void fault_at_places(enum fault_kind kind, uint32_t detail, uint64_t places, uint64_t stride,
+			    struct sums *sums)
 {
-	struct job jobs[JOBS_MAX] = { 0 };
-	struct fault faults[JOBS_MAX];
-	uint64_t at = p->from, failed = 0;
-	unsigned running_jobs = 0;
-	int status;
+	struct work w = asked;
 
-	for (unsigned i = 0; i < options.jobs; i++)
-		jobs[i].result = result_new();
-	while (at <= p->to || running_jobs > 0) {
-		struct job *j = at <= p->to && running_jobs < options.jobs ? job_of(jobs, 0) : NULL;
-
-		if (j) {
-			faults[j - jobs] = p->fault;
-			faults[j - jobs].count = at;
-			extra = &faults[j - jobs];
-			job_start(j, options.first, options.left_out, options.left_out_n, false);
-			at += p->stride;
-			running_jobs++;
-			(*ret_tried)++;
-			continue;
-		}
-		j = job_of(jobs, waitpid(-1, &status, 0));
-		must(j);
-		running_jobs--;
-		if (!job_judge(j, status)) {
-			printf("seed %llu: %s, with the fault of kind %d, detail %u, at %llu\n",
-			       (unsigned long long)j->seed, j->result->rule, (int)p->fault.kind,
-			       p->fault.detail, (unsigned long long)faults[j - jobs].count);
-			if (failed++ == 0)
-				show_output(j->output);
-		}
-		add_result(sums, j->result);
-		fclose(j->output);
-	}
-	return failed;
+	w.has_fault = true;
+	w.fault = (struct fault){ .kind = kind, .detail = detail, .count = 1 };
+	run_series(w, (places + stride - 1) / stride, stride, sums);
 }
 
 static int run_places(void)
 {
-	struct job j = { .result = result_new() };
 	struct sums sums = { 0 };
-	struct places p = { .fault = { .enabled = true, .at = 1, .lasts = 30 * NSEC_S },
-			    .from = 1,
-			    .stride = 1 };
-	uint64_t tried = 0, failed = 0;
-	int status;
+	struct result r;
 
-	job_start(&j, options.first, options.left_out, options.left_out_n, false);
-	must(waitpid(j.pid, &status, 0) >= 0);
-	if (!job_judge(&j, status)) {
-		printf("seed %llu fails by itself: %s\n", (unsigned long long)j.seed,
-		       j.result->rule);
+	if (!run_alone(&r, false))
 		return EXIT_FAILURE;
-	}
-	if (options.every_sync) {
-		p.fault.kind = FAULT_CUT_AT_SYNC;
-		p.to = j.result->syncs;
-		for (p.fault.detail = SYNC_BEFORE; p.fault.detail <= SYNC_AFTER; p.fault.detail++)
-			failed += try_places(&p, &tried, &sums);
-	} else {
-		p.fault.kind = FAULT_KILL_AT_CALL;
-		p.stride = options.every_call;
-		for (p.fault.detail = 0; p.fault.detail < NODE_PARTS; p.fault.detail++) {
-			p.to = j.result->calls[p.fault.detail];
-			failed += try_places(&p, &tried, &sums);
-		}
-	}
-	sums.failed = failed;
+	for (unsigned m = SYNC_BEFORE; options.every_sync && m <= SYNC_AFTER; m++)
+		fault_at_places(FAULT_CUT_AT_SYNC, m, r.syncs, 1, &sums);
+	for (unsigned part = 0; options.every_call && part < NODE_PARTS; part++)
+		fault_at_places(FAULT_KILL_AT_CALL, part, r.calls[part], options.every_call, &sums);
 	print_sums(&sums, 0);
-	printf("%s simulator: seed %llu, a %s at each of %llu places\n", failed ? "FAIL" : "PASS",
-	       (unsigned long long)options.first, options.every_sync ? "power cut" : "death",
-	       (unsigned long long)tried);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	printf("%s simulator: seed %llu, a %s at each of %llu places\n",
+	       sums.failed ? "FAIL" : "PASS", (unsigned long long)asked.seed,
+	       options.every_sync ? "power cut" : "death", (unsigned long long)sums.seeds);
+	return sums.failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* KIND,DETAIL,COUNT: of node 0, from the start on. */
+static void read_fault(const char *text)
+{
+	unsigned kind;
+	unsigned long long count;
+
+	if (sscanf(text, "%u,%u,%llu", &kind, &asked.fault.detail, &count) != 3 ||
+	    kind > FAULT_DNS) {
+		fprintf(stderr, "sim: a fault is KIND,DETAIL,COUNT\n");
+		exit(2);
+	}
+	asked.fault.kind = (enum fault_kind)kind;
+	asked.fault.count = count;
+	asked.has_fault = true;
 }
 
 static void read_left_out(char *text)
 {
-	while (*text && options.left_out_n < LEFT_OUT_MAX) {
-		options.left_out[options.left_out_n++] = (uint32_t)strtoul(text, &text, 10);
+	while (*text && asked.left_out_n < LEFT_OUT_MAX) {
+		asked.left_out[asked.left_out_n++] = (uint32_t)strtoul(text, &text, 10);
 		text += strspn(text, ",");
 	}
 }
@@ -429,6 +418,7 @@ static void read_options(int argc, char **argv)
 		{ "count", required_argument, NULL, 'n' },
 		{ "jobs", required_argument, NULL, 'j' },
 		{ "without", required_argument, NULL, 'w' },
+		{ "fault", required_argument, NULL, 'a' },
 		{ "trace", no_argument, NULL, 't' },
 		{ "plan", no_argument, NULL, 'p' },
 		{ "every-sync", no_argument, NULL, 'y' },
@@ -442,7 +432,7 @@ static void read_options(int argc, char **argv)
 		switch (o) {
 		case 's':
 		case 'f':
-			options.first = strtoull(optarg, NULL, 10);
+			asked.seed = strtoull(optarg, NULL, 10);
 			options.many |= o == 'f';
 			break;
 		case 'n':
@@ -454,6 +444,9 @@ static void read_options(int argc, char **argv)
 			break;
 		case 'w':
 			read_left_out(optarg);
+			break;
+		case 'a':
+			read_fault(optarg);
 			break;
 		case 't':
 			sim_tracing = true;

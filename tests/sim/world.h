@@ -100,8 +100,8 @@ struct plan {
 	bool calm; /* no fault at all: then nothing is ever delivered twice */
 	nsec hold[DOMAINS_MAX];
 	uint32_t primary_of[DOMAINS_MAX];
-	bool by_name[DOMAINS_MAX]; /* primary = {"host:25"} in the configuration, not MX */
-	struct fault fault[FAULTS_MAX];
+	bool by_name[DOMAINS_MAX];          /* primary = {"host:25"} in the configuration, not MX */
+	struct fault fault[FAULTS_MAX + 1]; /* and one that was added */
 	uint32_t faults;
 	struct client_plan client[CLIENTS_MAX];
 	uint32_t clients;
@@ -111,7 +111,7 @@ struct plan {
 void plan_make(uint64_t seed, struct plan *ret_plan);
 /* One numbered line each: first the faults, then the clients (numbers go on). */
 void plan_describe(const struct plan *p, FILE *to);
-/* One fault more, the last; it shifts the numbers of the clients. */
+/* One fault more, from the start on and for half a minute; the last one, it shifts the numbers of the clients. Once. */
 void plan_add(struct plan *p, const struct fault *f);
 /* Leaves out the fault or client of that number. */
 void plan_leave_out(struct plan *p, uint32_t number);
