@@ -40,7 +40,8 @@ struct session {
 	struct task *task;
 	struct stream stream;
 	char client[ADDR_TEXT_SIZE];
-	bool reset; /* end with a reset, not a goodbye */
+	bool reset;   /* end with a reset, not a goodbye */
+	bool greeted; /* EHLO or HELO came */
 	uint32_t messages_left;
 	/* the transaction */
 	bool has_from;
@@ -85,17 +86,55 @@ static bool starts(str line, const char *verb)
 	return line.n >= n && strncasecmp(line.p, verb, n) == 0;
 }
 
+static bool is(str line, const char *verb)
+{
+	return line.n == strlen(verb) && starts(line, verb);
+}
+
 /* --- commands --- */
 
 /* What it offers is its character: fixed by its number. */
+static bool offers_pipelining(const struct primary *p)
+{
+	return p->number != 2;
+}
+
+static bool offers_8bitmime(const struct primary *p)
+{
+	return p->number != 1;
+}
+
+static bool offers_size(const struct primary *p)
+{
+	return p->number != 3;
+}
+
+/* RFC 2920: one command, then its reply. */
+static void check_pipelining(const struct session *s, str line)
+{
+	if (!offers_pipelining(s->primary) && stream_pending(&s->stream).n > 0)
+		sim_fail("pipelining only where offered", "to primary %u by %s after %.*s",
+			 s->primary->number, s->client, (int)line.n, line.p);
+}
+
+static void check_parameters(const struct session *s, str line)
+{
+	if ((!offers_size(s->primary) && str_find(line, STR(" SIZE=")) >= 0) ||
+	    (!offers_8bitmime(s->primary) && str_find(line, STR(" BODY=")) >= 0))
+		sim_fail("parameters only where offered", "to primary %u by %s: %.*s",
+			 s->primary->number, s->client, (int)line.n, line.p);
+}
+
 static int say_ehlo(struct task *tk, struct session *s)
 {
-	uint32_t n = s->primary->number;
+	const struct primary *p = s->primary;
+	uint32_t n = p->number;
 	char text[256];
 
 	snprintf(text, sizeof(text), "250-p%u.primary.test%s%s%s%s\r\n250 ENHANCEDSTATUSCODES", n,
-		 n != 2 ? "\r\n250-PIPELINING" : "", n != 1 ? "\r\n250-8BITMIME" : "",
-		 n != 3 ? "\r\n250-SIZE 10000000" : "", n % 2 ? "\r\n250-STARTTLS" : "");
+		 offers_pipelining(p) ? "\r\n250-PIPELINING" : "",
+		 offers_8bitmime(p) ? "\r\n250-8BITMIME" : "",
+		 offers_size(p) ? "\r\n250-SIZE 10000000" : "", n % 2 ? "\r\n250-STARTTLS" : "");
 	return say(tk, s, text);
 }
 
@@ -119,6 +158,9 @@ static bool path_of(str line, char *ret_text, size_t size)
 
 static int take_mail(struct task *tk, struct session *s, str line)
 {
+	if (!s->greeted)
+		return say(tk, s, "503 5.5.1 EHLO first");
+	check_parameters(s, line);
 	if (s->has_from || !path_of(line, s->from, sizeof(s->from)))
 		return say(tk, s, s->has_from ? "503 5.5.1 nested MAIL" : "501 5.5.4 syntax");
 	if (s->primary->mood == MOOD_THROTTLING && s->messages_left-- == 0) {
@@ -190,8 +232,10 @@ static int read_message(struct task *tk, struct session *s)
 	int r = 0;
 
 	while (r == 0) {
-		if (lines-- == 0)
+		if (lines-- == 0) {
+			s->reset = sim_percent(DICE_PRIMARY, 50);
 			return -EPIPE;
+		}
 		r = stream_line(tk, &s->stream, LINE_OCTETS_MAX, task_in(tk, IDLE_TIME), &line);
 		if (r == 0)
 			r = take_line(s, line);
@@ -257,25 +301,32 @@ static int take_data(struct task *tk, struct session *s)
 	return r;
 }
 
+/* Either of them starts afresh (RFC 5321 section 4.1.4). */
+static int take_hello(struct task *tk, struct session *s, bool extended)
+{
+	s->greeted = true;
+	forget_transaction(s);
+	return extended ? say_ehlo(tk, s) : say(tk, s, "250 primary.test");
+}
+
 static int serve_line(struct task *tk, struct session *s, str line)
 {
-	if (starts(line, "EHLO "))
-		return say_ehlo(tk, s);
-	if (starts(line, "HELO "))
-		return say(tk, s, "250 primary.test");
+	check_pipelining(s, line);
+	if (starts(line, "EHLO ") || starts(line, "HELO "))
+		return take_hello(tk, s, starts(line, "EHLO "));
 	if (starts(line, "MAIL FROM:"))
 		return take_mail(tk, s, line);
 	if (starts(line, "RCPT TO:"))
 		return take_rcpt(tk, s, line);
-	if (starts(line, "DATA"))
+	if (is(line, "DATA"))
 		return take_data(tk, s);
-	if (starts(line, "RSET")) {
+	if (is(line, "RSET")) {
 		forget_transaction(s);
 		return say(tk, s, "250 2.0.0 ok");
 	}
-	if (starts(line, "STARTTLS"))
+	if (is(line, "STARTTLS"))
 		return say(tk, s, "454 4.7.0 not now");
-	if (starts(line, "QUIT")) {
+	if (is(line, "QUIT")) {
 		say(tk, s, "221 2.0.0 bye");
 		return -EPIPE;
 	}
@@ -308,7 +359,9 @@ static void session_main(struct task *tk, void *arg)
 	int fd;
 
 	s->task = tk;
-	serve(tk, s);
+	/* Down since it was accepted? */
+	if (!s->reset)
+		serve(tk, s);
 	list_remove(&s->link);
 	if (s->reset) {
 		fd = io_release(&s->stream.io);
