@@ -371,7 +371,9 @@ static void choose_recipients(struct client *c)
 
 static void mail_command(struct client *c, char ret_text[static 128])
 {
-	const char *body = percent(c, 30) && c->plan->kind == CLIENT_PIPELINING ? " SIZE=3000" : "";
+	const char *body = percent(c, 30) && c->plan->kind == CLIENT_PIPELINING
+				   ? " SIZE=3000 BODY=8BITMIME"
+				   : "";
 
 	if (percent(c, 15))
 		snprintf(ret_text, 128, "MAIL FROM:<>\r\n");
