@@ -73,6 +73,14 @@ static void write_plan(struct spool *s, struct step steps[static STEPS])
 	}
 }
 
+static void plan_on_disk(struct step steps[static STEPS])
+{
+	struct spool *s = spool_start(dir, &small, &tale);
+
+	write_plan(s, steps);
+	spool_close(s);
+}
+
 /* `want` becomes the tale that the records not in `lost` tell. */
 static void expect_without(const struct step steps[static STEPS], const bool lost[static STEPS])
 {
@@ -159,11 +167,9 @@ static void torn_at_every_byte(bool zeros)
 {
 	_cleanup_(freep) char *bytes = NULL;
 	struct step steps[STEPS];
-	struct spool *s = spool_start(dir, &small, &tale);
 	uint64_t size;
 
-	write_plan(s, steps);
-	spool_close(s);
+	plan_on_disk(steps);
 	size = file_bytes(path_in(dir, 1));
 	assert_int_equal(size, steps[STEPS - 1].end);
 	bytes = file_read(path_in(dir, 1));
@@ -202,12 +208,11 @@ static void zeros_from_every_byte_on_what_was_synced_before_is_there(void **stat
 static void a_batch_written_out_of_order_is_a_torn_end(void **state)
 {
 	struct step steps[STEPS];
-	struct spool *s = spool_start(dir, &small, &tale);
+	struct spool *s;
 	bool lost[STEPS] = { false };
 
 	(void)state;
-	write_plan(s, steps);
-	spool_close(s);
+	plan_on_disk(steps);
 	/* The first record of the last batch did not make it to the disk, later ones did. */
 	lost[8] = true;
 	expect_without(steps, lost);
@@ -238,11 +243,10 @@ static void a_batch_written_out_of_order_is_a_torn_end(void **state)
 static void damage_in_the_last_segment_before_its_last_batch_is_no_torn_end(void **state)
 {
 	struct step steps[STEPS];
-	struct spool *s = spool_start(dir, &small, &tale);
+	struct spool *s;
 
 	(void)state;
-	write_plan(s, steps);
-	spool_close(s);
+	plan_on_disk(steps);
 	for (size_t i = 0; i < 8; i++) {
 		bool lost[STEPS] = { false };
 
@@ -265,12 +269,11 @@ static void damage_in_the_last_segment_before_its_last_batch_is_no_torn_end(void
 static void a_flipped_bit_costs_one_record_and_is_reported(void **state)
 {
 	struct step steps[STEPS];
-	struct spool *s = spool_start(dir, &small, &tale);
+	struct spool *s;
 	uint64_t size;
 
 	(void)state;
-	write_plan(s, steps);
-	spool_close(s);
+	plan_on_disk(steps);
 	s = spool_start(dir, &small, &tale);
 	put_synced(s, 9, body_bytes(9));
 	spool_close(s);
@@ -301,11 +304,10 @@ static void a_flipped_bit_costs_one_record_and_is_reported(void **state)
 static void a_damaged_segment_is_never_deleted_and_its_neighbours_are(void **state)
 {
 	struct step steps[STEPS];
-	struct spool *s = spool_start(dir, &small, &tale);
+	struct spool *s;
 
 	(void)state;
-	write_plan(s, steps);
-	spool_close(s);
+	plan_on_disk(steps);
 	s = spool_start(dir, &small, &tale);
 	put_synced(s, 9, 9);
 	spool_close(s);
@@ -336,11 +338,10 @@ static void a_damaged_segment_is_never_deleted_and_its_neighbours_are(void **sta
 static void a_segment_without_any_header_is_reported_and_kept(void **state)
 {
 	struct step steps[STEPS];
-	struct spool *s = spool_start(dir, &small, &tale);
+	struct spool *s;
 
 	(void)state;
-	write_plan(s, steps);
-	spool_close(s);
+	plan_on_disk(steps);
 	file_flip(path_in(dir, 1), 40);
 	file_flip(path_in(dir, 1), 4096 + 50);
 	file_flip(path_in(dir, 1), FORMAT_RECORDS_AT + 30);
@@ -364,11 +365,10 @@ static void a_segment_that_lost_its_header_is_read_by_its_first_record(void **st
 {
 	struct step steps[STEPS];
 	bool lost[STEPS] = { false };
-	struct spool *s = spool_start(dir, &small, &tale);
+	struct spool *s;
 
 	(void)state;
-	write_plan(s, steps);
-	spool_close(s);
+	plan_on_disk(steps);
 	file_flip(path_in(dir, 1), 40);
 	file_flip(path_in(dir, 1), 4096 + 50);
 	expect_without(steps, lost);
@@ -409,11 +409,10 @@ static void an_unreadable_newest_segment_does_not_give_its_numbers_back(void **s
 static void a_hole_at_the_end_without_a_seal_and_before_others_is_damage(void **state)
 {
 	struct step steps[STEPS];
-	struct spool *s = spool_start(dir, &small, &tale);
+	struct spool *s;
 
 	(void)state;
-	write_plan(s, steps);
-	spool_close(s);
+	plan_on_disk(steps);
 	for (unsigned n = 20; n < 22; n++) {
 		s = spool_start(dir, &small, &tale);
 		put_synced(s, n, 9);
@@ -457,11 +456,10 @@ static void a_copy_of_a_segment_under_another_name_changes_nothing(void **state)
 static void an_earlier_segment_cut_short_is_damage(void **state)
 {
 	struct step steps[STEPS];
-	struct spool *s = spool_start(dir, &small, &tale);
+	struct spool *s;
 
 	(void)state;
-	write_plan(s, steps);
-	spool_close(s);
+	plan_on_disk(steps);
 	s = spool_start(dir, &small, &tale);
 	put_synced(s, 9, 9);
 	spool_close(s);

@@ -614,6 +614,30 @@ static void a_failed_sync_is_final(void **state)
 	spool_close(s);
 }
 
+static void other_options_hold_from_the_next_append_on(void **state)
+{
+	static const struct spool_options large = { .segment_bytes = 1 << 20,
+						    .big_body_bytes = 1 << 20 },
+					  less = { .segment_bytes = 32 << 10,
+						   .big_body_bytes = 4000 };
+	struct spool *s = spool_start(dir, &large, &tale);
+
+	(void)state;
+	for (unsigned n = 0; n < 20; n++)
+		put_synced(s, n, 3000);
+	assert_int_equal(s->segment_count, 1);
+	put_synced(s, 20, 5000);
+	assert_int_equal(s->big_bytes, 0);
+	spool_set_options(s, &less);
+	put_synced(s, 21, 3000);
+	assert_int_equal(s->segment_count, 2);
+	put_synced(s, 22, 5000);
+	assert_int_equal(s->big_bytes, 5000);
+	for (unsigned n = 0; n < 23; n++)
+		check_message(s, n, n == 20 || n == 22 ? 5000 : 3000);
+	spool_close(s);
+}
+
 /* What could not be begun is not hoped for at the sync. */
 static void a_large_batch_whose_writing_cannot_begin_is_final(void **state)
 {
@@ -720,6 +744,7 @@ int main(void)
 		CASE(a_lost_lock_file_is_written_again),
 		CASE(damage_under_a_reader_is_ebadmsg),
 		CASE(a_failed_sync_is_final),
+		CASE(other_options_hold_from_the_next_append_on),
 		CASE(a_large_batch_whose_writing_cannot_begin_is_final),
 		CASE(a_disk_that_cannot_read_is_eio),
 		CASE(an_unreadable_segment_is_reported_and_the_others_are_served),
