@@ -1,108 +1,19 @@
 #include "dns/answer.h"
 
-#include "base/buf.h"
 #include "base/cleanup.h"
+#include "dns/testing.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
 
-#define CNAME 5
-
-/* A message, written piece by piece. */
-struct writer {
-	struct buf b;
-	unsigned answers;
-};
-
-static void put8(struct writer *w, unsigned value)
+static void put_a(struct dns_writer *w, const char *owner, unsigned ttl, unsigned last)
 {
-	assert_int_equal(buf_add_byte(&w->b, (char)value), 0);
+	dns_put_a(w, owner, ttl, (const uint8_t[]){ 192, 0, 2, (uint8_t)last });
 }
 
-static void put16(struct writer *w, unsigned value)
-{
-	put8(w, value >> 8);
-	put8(w, value & 0xff);
-}
-
-static size_t put_name(struct writer *w, const char *name)
-{
-	str rest = str_of(name), label;
-	size_t from = w->b.n;
-
-	while (rest.n && !str_eq(rest, STR("."))) {
-		str_cut(rest, '.', &label, &rest);
-		put8(w, (unsigned)label.n);
-		assert_int_equal(buf_add(&w->b, label), 0);
-	}
-	put8(w, 0);
-	return w->b.n - from;
-}
-
-static void start(struct writer *w, unsigned rcode, const char *name, enum dns_type type)
-{
-	buf_init(&w->b, 65535);
-	w->answers = 0;
-	put16(w, 7);
-	put16(w, 0x8180 | rcode);
-	put16(w, 1);
-	put16(w, 0);
-	put16(w, 0);
-	put16(w, 0);
-	put_name(w, name);
-	put16(w, type);
-	put16(w, 1);
-}
-
-static void put_head(struct writer *w, const char *owner, unsigned type, unsigned ttl,
-		     size_t length)
-{
-	put_name(w, owner);
-	put16(w, type);
-	put16(w, 1);
-	put16(w, 0);
-	put16(w, ttl);
-	put16(w, (unsigned)length);
-	w->answers++;
-	w->b.p[7] = (char)(w->answers & 0xff);
-	w->b.p[6] = (char)(w->answers >> 8);
-}
-
-static size_t name_length(const char *name)
-{
-	return strcmp(name, ".") == 0 ? 1 : strlen(name) + 2;
-}
-
-static void put_alias(struct writer *w, const char *owner, unsigned type, unsigned ttl,
-		      const char *name)
-{
-	put_head(w, owner, type, ttl, name_length(name));
-	put_name(w, name);
-}
-
-static void put_mx(struct writer *w, const char *owner, unsigned ttl, unsigned preference,
-		   const char *host)
-{
-	put_head(w, owner, DNS_MX, ttl, name_length(host) + 2);
-	put16(w, preference);
-	put_name(w, host);
-}
-
-static void put_a(struct writer *w, const char *owner, unsigned ttl, unsigned last)
-{
-	put_head(w, owner, DNS_A, ttl, 4);
-	put16(w, 0xc000);
-	put16(w, 0x0200 | last);
-}
-
-static void done(struct writer *w)
-{
-	buf_done(&w->b);
-}
-
-#define WRITER __attribute__((cleanup(done))) struct writer
+#define WRITER __attribute__((cleanup(dns_writer_done))) struct dns_writer
 
 static void test_mx_records_come_best_first(void **state)
 {
@@ -110,11 +21,11 @@ static void test_mx_records_come_best_first(void **state)
 	struct dns_mx_answer a;
 
 	(void)state;
-	start(&w, 0, "Example.CZ", DNS_MX);
-	put_mx(&w, "example.cz", 300, 20, "Backup.example.net");
-	put_mx(&w, "EXAMPLE.cz", 120, 10, "mail.example.cz");
-	put_mx(&w, "example.cz", 300, 20, "backup2.example.net");
-	put_mx(&w, "other.cz", 5, 1, "evil.example.net");
+	dns_start(&w, 0, "Example.CZ", DNS_MX);
+	dns_put_mx(&w, "example.cz", 300, 20, "Backup.example.net");
+	dns_put_mx(&w, "EXAMPLE.cz", 120, 10, "mail.example.cz");
+	dns_put_mx(&w, "example.cz", 300, 20, "backup2.example.net");
+	dns_put_mx(&w, "other.cz", 5, 1, "evil.example.net");
 	dns_read_mx(buf_str(&w.b), &a);
 	assert_int_equal(a.status, DNS_DATA);
 	assert_int_equal(a.count, 3);
@@ -132,8 +43,8 @@ static void test_null_mx_is_the_root(void **state)
 	struct dns_mx_answer a;
 
 	(void)state;
-	start(&w, 0, "example.cz", DNS_MX);
-	put_mx(&w, "example.cz", 300, 0, ".");
+	dns_start(&w, 0, "example.cz", DNS_MX);
+	dns_put_mx(&w, "example.cz", 300, 0, ".");
 	dns_read_mx(buf_str(&w.b), &a);
 	assert_int_equal(a.count, 1);
 	assert_string_equal(a.mx[0].host, ".");
@@ -145,10 +56,10 @@ static void test_records_that_name_no_host_are_still_records(void **state)
 	struct dns_mx_answer a;
 
 	(void)state;
-	start(&w, 0, "example.cz", DNS_MX);
-	put_mx(&w, "example.cz", 300, 0, "ma il.example.cz");
-	put_mx(&w, "example.cz", 300, 0, "mail;rm.example.cz");
-	put_mx(&w, "example.cz", 300, 0, "192.0.2.1");
+	dns_start(&w, 0, "example.cz", DNS_MX);
+	dns_put_mx(&w, "example.cz", 300, 0, "ma il.example.cz");
+	dns_put_mx(&w, "example.cz", 300, 0, "mail;rm.example.cz");
+	dns_put_mx(&w, "example.cz", 300, 0, "192.0.2.1");
 	dns_read_mx(buf_str(&w.b), &a);
 	assert_int_equal(a.status, DNS_DATA);
 	assert_int_equal(a.count, 0);
@@ -160,9 +71,9 @@ static void test_the_best_32_mx_records_are_kept(void **state)
 	struct dns_mx_answer a;
 
 	(void)state;
-	start(&w, 0, "example.cz", DNS_MX);
+	dns_start(&w, 0, "example.cz", DNS_MX);
 	for (unsigned i = 0; i < 100; i++)
-		put_mx(&w, "example.cz", 300, 100 - i, "mail.example.cz");
+		dns_put_mx(&w, "example.cz", 300, 100 - i, "mail.example.cz");
 	dns_read_mx(buf_str(&w.b), &a);
 	assert_int_equal(a.count, DNS_MX_MAX);
 	assert_true(a.cut);
@@ -176,10 +87,10 @@ static void test_cnames_are_followed_in_any_order(void **state)
 	struct dns_addresses a;
 
 	(void)state;
-	start(&w, 0, "mail.a", DNS_A);
+	dns_start(&w, 0, "mail.a", DNS_A);
 	put_a(&w, "host.a", 300, 1);
-	put_alias(&w, "alias.a", CNAME, 50, "host.a");
-	put_alias(&w, "mail.a", CNAME, 300, "alias.a");
+	dns_put_target(&w, "alias.a", DNS_TYPE_CNAME, 50, "host.a");
+	dns_put_target(&w, "mail.a", DNS_TYPE_CNAME, 300, "alias.a");
 	put_a(&w, "mail.a", 300, 9);
 	dns_read_addresses(buf_str(&w.b), DNS_A, &a);
 	assert_int_equal(a.status, DNS_DATA);
@@ -194,9 +105,9 @@ static void test_a_cname_loop_is_trouble(void **state)
 	struct dns_addresses a;
 
 	(void)state;
-	start(&w, 0, "mail.a", DNS_A);
-	put_alias(&w, "mail.a", CNAME, 300, "alias.a");
-	put_alias(&w, "alias.a", CNAME, 300, "mail.a");
+	dns_start(&w, 0, "mail.a", DNS_A);
+	dns_put_target(&w, "mail.a", DNS_TYPE_CNAME, 300, "alias.a");
+	dns_put_target(&w, "alias.a", DNS_TYPE_CNAME, 300, "mail.a");
 	dns_read_addresses(buf_str(&w.b), DNS_A, &a);
 	assert_int_equal(a.status, DNS_TROUBLE);
 }
@@ -226,9 +137,9 @@ static void test_status(void **state)
 		struct dns_mx_answer a;
 
 		print_message("  %s\n", cases[i].requirement);
-		start(&w, cases[i].rcode, "example.cz", DNS_MX);
+		dns_start(&w, cases[i].rcode, "example.cz", DNS_MX);
 		if (cases[i].alias)
-			put_alias(&w, "example.cz", CNAME, 300, "alias.cz");
+			dns_put_target(&w, "example.cz", DNS_TYPE_CNAME, 300, "alias.cz");
 		dns_read_mx(buf_str(&w.b), &a);
 		assert_string_equal(dns_status_text(a.status), dns_status_text(cases[i].status));
 		assert_int_equal(a.count, 0);
@@ -246,10 +157,10 @@ static void test_addresses(void **state)
 	WRITER v;
 
 	(void)state;
-	start(&w, 0, "mail.a", DNS_AAAA);
-	put_head(&w, "mail.a", DNS_AAAA, 300, 16);
+	dns_start(&w, 0, "mail.a", DNS_AAAA);
+	dns_put_head(&w, "mail.a", DNS_AAAA, 300, 16);
 	assert_int_equal(buf_add(&w.b, str_mem(six, 16)), 0);
-	put_head(&w, "mail.a", DNS_AAAA, 300, 16);
+	dns_put_head(&w, "mail.a", DNS_AAAA, 300, 16);
 	assert_int_equal(buf_add(&w.b, str_mem(mapped, 16)), 0);
 	put_a(&w, "mail.a", 300, 1);
 	dns_read_addresses(buf_str(&w.b), DNS_AAAA, &a);
@@ -257,8 +168,8 @@ static void test_addresses(void **state)
 	assert_string_equal(addr_ip_text(&a.address[0], text), "2001:db8::1");
 	assert_string_equal(addr_ip_text(&a.address[1], text), "192.0.2.7");
 
-	start(&v, 0, "mail.a", DNS_A);
-	put_head(&v, "mail.a", DNS_A, 300, 5); /* not an address */
+	dns_start(&v, 0, "mail.a", DNS_A);
+	dns_put_head(&v, "mail.a", DNS_A, 300, 5); /* not an address */
 	assert_int_equal(buf_add(&v.b, STR("12345")), 0);
 	for (unsigned i = 0; i < 20; i++)
 		put_a(&v, "mail.a", 300, i);
@@ -276,11 +187,13 @@ static void test_names(void **state)
 
 	(void)state;
 	/* RFC 2317: the chain goes through a name that is no host name. */
-	start(&w, 0, "7.2.0.192.in-addr.arpa", DNS_PTR);
-	put_alias(&w, "7.2.0.192.in-addr.arpa", CNAME, 300, "7.0/25.2.0.192.in-addr.arpa");
-	put_alias(&w, "7.0/25.2.0.192.in-addr.arpa", DNS_PTR, 300, "Mail.example.cz");
-	put_alias(&w, "7.0/25.2.0.192.in-addr.arpa", DNS_PTR, 300, "evil\r\nX-Spam: no.example.cz");
-	put_alias(&w, "7.0/25.2.0.192.in-addr.arpa", DNS_PTR, 300, "(evil).example.cz");
+	dns_start(&w, 0, "7.2.0.192.in-addr.arpa", DNS_PTR);
+	dns_put_target(&w, "7.2.0.192.in-addr.arpa", DNS_TYPE_CNAME, 300,
+		       "7.0/25.2.0.192.in-addr.arpa");
+	dns_put_target(&w, "7.0/25.2.0.192.in-addr.arpa", DNS_PTR, 300, "Mail.example.cz");
+	dns_put_target(&w, "7.0/25.2.0.192.in-addr.arpa", DNS_PTR, 300,
+		       "evil\r\nX-Spam: no.example.cz");
+	dns_put_target(&w, "7.0/25.2.0.192.in-addr.arpa", DNS_PTR, 300, "(evil).example.cz");
 	dns_read_names(buf_str(&w.b), &a);
 	assert_int_equal(a.status, DNS_DATA);
 	assert_int_equal(a.count, 1);
@@ -293,9 +206,9 @@ static void test_every_cut_message_is_trouble(void **state)
 	WRITER w;
 
 	(void)state;
-	start(&w, 0, "example.cz", DNS_MX);
-	put_alias(&w, "example.cz", CNAME, 300, "alias.cz");
-	put_mx(&w, "alias.cz", 300, 10, "mail.example.cz");
+	dns_start(&w, 0, "example.cz", DNS_MX);
+	dns_put_target(&w, "example.cz", DNS_TYPE_CNAME, 300, "alias.cz");
+	dns_put_mx(&w, "alias.cz", 300, 10, "mail.example.cz");
 	dns_read_mx(buf_str(&w.b), &a);
 	assert_int_equal(a.count, 1);
 	for (size_t n = 0; n < w.b.n; n++) {

@@ -12,7 +12,7 @@
  */
 #include "sim/world.h"
 
-#include "dns/name.h"
+#include "dns/testing.h"
 #include "proc/netd/resolver.h"
 
 #include <stdio.h>
@@ -20,10 +20,7 @@
 
 #define RESOLVER_TIME_OUT (12 * NSEC_S) /* when libunbound gives up and says SERVFAIL */
 #define TTL_MAX 300
-#define TYPE_CNAME 5
-#define RCODE_SERVFAIL 2
 #define RCODE_NXDOMAIN 3
-#define WIRE_BYTES 1024
 
 static const struct plan *plan;
 static enum dns_mood moods[DOMAINS_MAX];
@@ -67,94 +64,36 @@ void zone_mood(uint32_t domain, enum dns_mood mood)
 	moods[domain] = mood;
 }
 
-/* --- messages (RFC 1035 section 4) --- */
+/* --- records --- */
 
-struct wire {
-	uint8_t byte[WIRE_BYTES];
-	size_t n;
-};
-
-static void put(struct wire *w, const void *bytes, size_t n)
+static unsigned ttl(void)
 {
-	must(w->n + n <= sizeof(w->byte));
-	memcpy(w->byte + w->n, bytes, n);
-	w->n += n;
+	return 1 + (unsigned)sim_below(DICE_DNS, TTL_MAX);
 }
 
-static void put16(struct wire *w, unsigned value)
+static void put_a(struct dns_writer *w, const char *owner, const struct addr *a)
 {
-	put(w, (uint8_t[]){ (uint8_t)(value >> 8), (uint8_t)value }, 2);
+	dns_put_a(w, owner, ttl(), a->ip);
 }
 
-static void put_name(struct wire *w, str name)
+static void put_mx(struct dns_writer *w, const char *owner, unsigned preference, const char *host)
 {
-	str label;
-
-	while (name.n > 0) {
-		str_cut(name, '.', &label, &name);
-		put(w, (uint8_t[]){ (uint8_t)label.n }, 1);
-		put(w, label.p, label.n);
-	}
-	put(w, "", 1);
+	dns_put_mx(w, owner, ttl(), preference, host);
 }
 
-static void question(struct wire *w, str name, unsigned type)
+static void put_target(struct dns_writer *w, const char *owner, unsigned type, const char *target)
 {
-	w->n = 0;
-	put16(w, 0);
-	put16(w, 0x8180); /* a response, recursion desired and available */
-	put16(w, 1);
-	put16(w, 0);
-	put16(w, 0);
-	put16(w, 0);
-	put_name(w, name);
-	put16(w, type);
-	put16(w, 1);
-}
-
-static void set_rcode(struct wire *w, unsigned rcode)
-{
-	w->byte[3] = (uint8_t)(0x80 | rcode);
-}
-
-/* The record's head up to its data's length, which is `bytes`. */
-static void record(struct wire *w, str owner, unsigned type, size_t bytes)
-{
-	w->byte[7]++;
-	put_name(w, owner);
-	put16(w, type);
-	put16(w, 1);
-	put16(w, 0);
-	put16(w, 1 + (unsigned)sim_below(DICE_DNS, TTL_MAX));
-	put16(w, (unsigned)bytes);
-}
-
-static void put_a(struct wire *w, str owner, const struct addr *a)
-{
-	record(w, owner, DNS_A, 4);
-	put(w, a->ip, 4);
-}
-
-static void put_mx(struct wire *w, str owner, unsigned preference, str host)
-{
-	record(w, owner, DNS_MX, 2 + host.n + (host.n ? 2 : 1));
-	put16(w, preference);
-	put_name(w, host);
-}
-
-static void put_target(struct wire *w, str owner, unsigned type, str target)
-{
-	record(w, owner, type, target.n + 2);
-	put_name(w, target);
+	dns_put_target(w, owner, type, ttl(), target);
 }
 
 /* --- the zone --- */
 
 /* "PREFIXnSUFFIX" with n below the bound. */
-static bool name_number(str name, const char *prefix, const char *suffix, uint64_t bound,
+static bool name_number(const char *text, const char *prefix, const char *suffix, uint64_t bound,
 			uint32_t *ret)
 {
 	size_t p = strlen(prefix), s = strlen(suffix);
+	str name = str_of(text);
 	uint64_t n;
 
 	if (name.n <= p + s || !str_starts(name, str_of(prefix)) ||
@@ -165,7 +104,7 @@ static bool name_number(str name, const char *prefix, const char *suffix, uint64
 	return true;
 }
 
-static void answer_mx(struct wire *w, str name, uint32_t d)
+static void answer_mx(struct dns_writer *w, const char *name, uint32_t d)
 {
 	enum dns_mood mood = plan->by_name[d] ? DNS_HONEST : moods[d];
 	char host[64];
@@ -173,19 +112,19 @@ static void answer_mx(struct wire *w, str name, uint32_t d)
 	if (mood == DNS_EMPTY)
 		return;
 	if (mood == DNS_NULL_MX) {
-		put_mx(w, name, 0, STR_NONE);
+		put_mx(w, name, 0, ".");
 		return;
 	}
 	for (uint32_t n = plan->nodes; n-- > 0;) {
 		snprintf(host, sizeof(host), "mx%u.backup.test", n);
-		put_mx(w, name, mood == DNS_WE_ARE_BEST ? 5 : 20 + 10 * n, str_of(host));
+		put_mx(w, name, mood == DNS_WE_ARE_BEST ? 5 : 20 + 10 * n, host);
 	}
 	if (mood == DNS_WRONG_ADDRESS)
 		snprintf(host, sizeof(host), "lost.primary.test");
 	else
 		snprintf(host, sizeof(host), "%s%u.primary.test",
 			 mood == DNS_ALIAS ? "alias-" : "p", plan->primary_of[d]);
-	put_mx(w, name, 10, str_of(host));
+	put_mx(w, name, 10, host);
 }
 
 /* A primary that the configuration names shares the mood of that domain. */
@@ -197,47 +136,47 @@ static enum dns_mood mood_of_host(uint32_t p)
 	return DNS_HONEST;
 }
 
-static void answer_primary(struct wire *w, str name, uint32_t p, enum dns_mood mood)
+static void answer_primary(struct dns_writer *w, const char *name, uint32_t p, enum dns_mood mood)
 {
 	struct addr a = primary_addr(mood == DNS_WRONG_ADDRESS ? 200 : p);
 	char target[64];
 
 	if (mood == DNS_ALIAS) {
 		snprintf(target, sizeof(target), "canonical-%u.primary.test", p);
-		put_target(w, name, TYPE_CNAME, str_of(target));
-		put_a(w, str_of(target), &a);
+		put_target(w, name, DNS_TYPE_CNAME, target);
+		put_a(w, target, &a);
 	} else if (mood != DNS_EMPTY) {
 		put_a(w, name, &a);
 	}
 }
 
-static void answer_alias(struct wire *w, str name, uint32_t p)
+static void answer_alias(struct dns_writer *w, const char *name, uint32_t p)
 {
 	struct addr a = primary_addr(p);
 	char target[64];
 
 	snprintf(target, sizeof(target), "p%u.primary.test", p);
-	put_target(w, name, TYPE_CNAME, str_of(target));
-	put_a(w, str_of(target), &a);
+	put_target(w, name, DNS_TYPE_CNAME, target);
+	put_a(w, target, &a);
 }
 
 /* Every fifth client has no name, every seventh one that is not its own. */
-static void answer_client(struct wire *w, str name, uint32_t x, unsigned type)
+static void answer_client(struct dns_writer *w, const char *name, uint32_t x, unsigned type)
 {
 	struct addr a = address("198.51.100", x % 7 ? x : 255, 0);
 	char target[64];
 
 	if (x % 5 == 0) {
-		set_rcode(w, RCODE_NXDOMAIN);
+		dns_set_rcode(w, RCODE_NXDOMAIN);
 	} else if (type == DNS_PTR) {
 		snprintf(target, sizeof(target), "c%u.client.test", x);
-		put_target(w, name, DNS_PTR, str_of(target));
+		put_target(w, name, DNS_PTR, target);
 	} else if (type == DNS_A) {
 		put_a(w, name, &a);
 	}
 }
 
-static enum dns_mood mood_of_question(str name, enum dns_type type)
+static enum dns_mood mood_of_question(const char *name, enum dns_type type)
 {
 	uint32_t i;
 
@@ -248,7 +187,7 @@ static enum dns_mood mood_of_question(str name, enum dns_type type)
 	return DNS_HONEST;
 }
 
-static void answer(struct wire *w, str name, enum dns_type type)
+static void answer(struct dns_writer *w, const char *name, enum dns_type type)
 {
 	struct addr a;
 	uint32_t i;
@@ -266,7 +205,7 @@ static void answer(struct wire *w, str name, enum dns_type type)
 		a = node_addr(i);
 		if (type == DNS_A)
 			put_a(w, name, &a);
-	} else if (str_eq(name, STR("lost.primary.test"))) {
+	} else if (strcmp(name, "lost.primary.test") == 0) {
 		a = primary_addr(200);
 		if (type == DNS_A)
 			put_a(w, name, &a);
@@ -274,7 +213,7 @@ static void answer(struct wire *w, str name, enum dns_type type)
 		   name_number(name, "c", ".client.test", 256, &i)) {
 		answer_client(w, name, i, type);
 	} else {
-		set_rcode(w, RCODE_NXDOMAIN);
+		dns_set_rcode(w, RCODE_NXDOMAIN);
 	}
 }
 
@@ -288,7 +227,7 @@ struct question {
 	struct timer timer;
 	struct task *waiter;
 	bool answered;
-	struct wire wire; /* n = 0: no answer */
+	struct dns_writer wire; /* empty: no answer */
 };
 
 int resolver_new(struct task *tk, const struct resolver_options *options, struct resolver **ret)
@@ -337,26 +276,28 @@ static nsec latency(void)
 	return sim_between(DICE_DNS, NSEC_MS, 120 * NSEC_MS);
 }
 
-int resolver_ask(struct task *tk, struct resolver *r, str name, enum dns_type type,
+int resolver_ask(struct task *tk, struct resolver *r, str absolute, enum dns_type type,
 		 struct question **ret)
 {
 	struct question *q = calloc(1, sizeof(*q));
+	char name[DNS_NAME_SIZE];
 	enum dns_mood mood;
 	nsec after = latency();
 
 	(void)r;
 	if (!q)
 		return -ENOMEM;
-	if (name.n > 0 && name.p[name.n - 1] == '.')
-		name.n--;
+	if (absolute.n > 0 && absolute.p[absolute.n - 1] == '.')
+		absolute.n--;
+	must(str_copy(absolute, name, sizeof(name)));
 	mood = mood_of_question(name, type);
-	question(&q->wire, name, type);
+	dns_start(&q->wire, 0, name, type);
 	if (mood == DNS_SILENT)
 		after = RESOLVER_TIME_OUT;
 	if (mood == DNS_SILENT || mood == DNS_SERVFAIL)
-		q->wire.n = 0;
+		buf_reset(&q->wire.b);
 	else if (mood == DNS_NXDOMAIN)
-		set_rcode(&q->wire, RCODE_NXDOMAIN);
+		dns_set_rcode(&q->wire, RCODE_NXDOMAIN);
 	else
 		answer(&q->wire, name, type);
 	timer_init(&q->timer, task_loop(tk), on_timer);
@@ -380,7 +321,7 @@ int question_wait(struct task *tk, struct question *q, nsec deadline)
 
 str question_message(const struct question *q)
 {
-	return q && q->answered ? str_mem(q->wire.byte, q->wire.n) : STR_NONE;
+	return q && q->answered ? buf_str(&q->wire.b) : STR_NONE;
 }
 
 void question_free(struct question *q)
@@ -389,6 +330,7 @@ void question_free(struct question *q)
 		return;
 	must(!q->waiter);
 	timer_clear(&q->timer);
+	dns_writer_done(&q->wire);
 	free(q);
 }
 
