@@ -552,16 +552,21 @@ static int run(struct task *tk, struct transaction *t)
 }
 
 /* smtpin lets no control character into an address, and the spool's checksums none after it; but
- * here it would be a command of a stranger's, so it is looked at once more. */
+ * here it would be a command of a stranger's, so it is looked at once more. In quotes < and > are ordinary. */
 static bool address_fits(str address)
 {
+	bool quoted = false, escaped = false;
+
 	for (size_t i = 0; i < address.n; i++) {
 		unsigned char c = (unsigned char)address.p[i];
 
-		if (c < ' ' || c == 0x7f || c == '<' || c == '>')
+		if (c < ' ' || c == 0x7f || (!quoted && (c == '<' || c == '>')))
 			return false;
+		if (c == '"' && !escaped)
+			quoted = !quoted;
+		escaped = quoted && c == '\\' && !escaped;
 	}
-	return address.n <= ADDRESS_MAX;
+	return !quoted && address.n <= ADDRESS_MAX;
 }
 
 static bool envelope_fits(const struct handover *h)

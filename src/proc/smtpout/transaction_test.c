@@ -37,7 +37,8 @@ struct transaction_case {
 	Locum__Attempt attempt;
 	const char *text;  /* a part of it */
 	const char *reply; /* of the last recipient, a part of it */
-	bool null_path, eightbit, reused, reset_first, wrong_crc, short_body, bare_lf, impatient;
+	const char *from;  /* NULL: s@x */
+	bool eightbit, reused, reset_first, wrong_crc, short_body, bare_lf, impatient;
 	bool stale, broken, still_open; /* a transaction that RSET must end */
 	bool nothing_read;              /* the server must have got no body */
 };
@@ -84,7 +85,11 @@ static const struct transaction_case cases[] = {
 	{ "the null reverse-path is <>",
 	  { PIPE, "<MAIL FROM:<>", RCPT("a"), "<DATA", OK, OK, GO, "dot", OK },
 	  ONE("D", ANSWERED),
-	  .null_path = true },
+	  .from = "" },
+	{ "in quotes an angle bracket ends no path",
+	  { PIPE, "<MAIL FROM:<\"<a\\\">\"@x>", RCPT("a"), "<DATA", OK, OK, GO, "dot", OK },
+	  ONE("D", ANSWERED),
+	  .from = "\"<a\\\">\"@x" },
 	{ "251 is as good as 250",
 	  { PIPE, MAIL, RCPT("a"), "<DATA", OK, ">251 will forward", GO, "dot", OK },
 	  ONE("D", ANSWERED) },
@@ -388,7 +393,7 @@ static void set_up(const struct transaction_case *k, struct handover *h, struct 
 {
 	str body = k->bare_lf ? STR("a\n.\r\nb\r\n") : STR(BODY);
 
-	*h = (struct handover){ .reverse_path = k->null_path ? STR_NONE : STR("s@x"),
+	*h = (struct handover){ .reverse_path = str_of(k->from ? k->from : "s@x"),
 				.body_8bitmime = k->eightbit,
 				.received = STR(RECEIVED),
 				.body_fd = body_file(body),
@@ -645,7 +650,9 @@ static void many_recipients_are_asked_in_batches(void **state)
 static void injection_task(struct task *tk, void *arg)
 {
 	static const char *const script[] = { PIPE, NULL };
-	static const char *const addresses[] = { "a@y>\r\nDATA", "a@y\n", "a>b@y", "a\x7f@y", "" };
+	static const char *const addresses[] = { "a@y>\r\nDATA", "a@y\n",   "a>b@y",
+						 "a\x7f@y",      "",        "\"a@y",
+						 "\"a\\\"@y",    "\"a\">@y" };
 	struct conn_peer peer = { STR("d"), STR("mx.example"), STR("192.0.2.1:25") };
 	struct transaction_case base = { .recipients = "ab" };
 	struct fake_server server;
