@@ -13,6 +13,7 @@
 #define BUFFER_BYTES 4096
 #define WIRE_BYTES_MAX ((size_t)1 << 20)
 #define REPLY_LINES_MAX 64
+#define MAIL_SIZE 256
 #define CONNECT_TIME (3 * NSEC_MINUTE)
 #define REPLY_TIME (6 * NSEC_MINUTE) /* longer than smtpin waits for anything before a final dot */
 #define FINAL_TIME (10 * NSEC_MINUTE)
@@ -36,13 +37,14 @@ enum point {
 struct client {
 	const struct plan *world;
 	const struct client_plan *plan;
-	uint64_t random;
+	uint64_t random, random_sender;
 	struct stream stream;
 	nsec since; /* when it connected */
 	int code;
 	char reply[1024]; /* the whole of the last one */
 	struct buf wire;
 	/* the transaction */
+	char sender[SENDER_SIZE];
 	char recipient[RECIPIENTS_MAX][32];
 	const char *accepted[RECIPIENTS_MAX];
 	uint32_t recipients, accepted_count;
@@ -369,22 +371,48 @@ static void choose_recipients(struct client *c)
 	}
 }
 
-static void mail_command(struct client *c, char ret_text[static 128])
+/* All that a reverse-path may be; a number stands between. */
+static const struct {
+	const char *before, *after;
+} senders[] = {
+	{ "sender", "@client.test" },
+	{ "Sender.", "+Tag@Client.TEST" },
+	{ "\"quoted sender ", "\"@client.test" },
+	{ "\"needless", "\"@client.test" },
+	{ "\"a\\\"b\\\\", "\\c\"@client.test" },
+	{ "\"<", ">,;:@\"@client.test" },
+	{ "\".a..", ".\"@client.test" },
+	{ "x", "@[192.0.2.77]" },
+	{ "!#$%&'*-/?^`{|}~=_", "@under_score.client.test" },
+	{ "sixty.three.octets.before.and.then.the.number.of.it.and.that.is",
+	  "@a-long-name-for-a-host.somewhere.client.test" },
+};
+
+static void choose_sender(struct client *c)
 {
-	const char *body = percent(c, 30) && c->plan->kind == CLIENT_PIPELINING
-				   ? " SIZE=3000 BODY=8BITMIME"
-				   : "";
+	size_t form = sim_next(&c->random_sender) % ELEMENTS(senders);
 
 	if (percent(c, 15))
-		snprintf(ret_text, 128, "MAIL FROM:<>\r\n");
+		c->sender[0] = '\0';
 	else
-		snprintf(ret_text, 128, "MAIL FROM:<sender%u@client.test>%s\r\n", below(c, 5),
-			 body);
+		snprintf(c->sender, sizeof(c->sender), "%s%u%s", senders[form].before, below(c, 5),
+			 senders[form].after);
+}
+
+static void mail_command(struct client *c, char ret_text[static MAIL_SIZE])
+{
+	bool parameters = percent(c, 30) && c->plan->kind == CLIENT_PIPELINING;
+	bool route = sim_next(&c->random_sender) % 16 == 0;
+
+	choose_sender(c);
+	snprintf(ret_text, MAIL_SIZE, "MAIL FROM:<%s%s>%s\r\n",
+		 route && *c->sender ? "@first.test,@second.test:" : "", c->sender,
+		 parameters ? " SIZE=3000 BODY=8BITMIME" : "");
 }
 
 static int envelope_step_by_step(struct task *tk, struct client *c)
 {
-	char text[128];
+	char text[MAIL_SIZE];
 	int r;
 
 	mail_command(c, text);
@@ -405,7 +433,7 @@ static int envelope_step_by_step(struct task *tk, struct client *c)
 static int say_group(struct task *tk, struct client *c)
 {
 	struct buf group = { 0 };
-	char mail[128];
+	char mail[MAIL_SIZE];
 	int r;
 
 	buf_init(&group, 2048);
@@ -553,7 +581,8 @@ static bool stops_in_body(const struct client *c)
 static int data(struct task *tk, struct client *c)
 {
 	uint32_t bytes = c->plan->body_bytes + below(c, 1000);
-	uint32_t number = ledger_begin(c->plan->node, bytes, c->accepted, c->accepted_count);
+	uint32_t number =
+		ledger_begin(c->plan->node, bytes, c->sender, c->accepted, c->accepted_count);
 	int r;
 
 	make_wire(c, number, bytes);
@@ -619,6 +648,7 @@ void client_start(struct loop *loop, const struct plan *p, const struct client_p
 	c->world = p;
 	c->plan = plan;
 	c->random = plan->seed;
+	c->random_sender = ~plan->seed;
 	c->stream.io.fd = -1;
 	buf_init(&c->wire, WIRE_BYTES_MAX);
 	choose_stop(c);

@@ -48,6 +48,7 @@ struct entry {
 
 struct message {
 	uint32_t number, node, body_bytes;
+	char sender[SENDER_SIZE];
 	enum verdict verdict;
 	nsec began, answered;
 	char reply[128];
@@ -103,8 +104,8 @@ static uint32_t domain_of(str address)
 	return (uint32_t)d;
 }
 
-uint32_t ledger_begin(uint32_t node, uint32_t body_bytes, const char *const *recipients,
-		      uint32_t count)
+uint32_t ledger_begin(uint32_t node, uint32_t body_bytes, const char *sender,
+		      const char *const *recipients, uint32_t count)
 {
 	struct message *m;
 
@@ -115,6 +116,7 @@ uint32_t ledger_begin(uint32_t node, uint32_t body_bytes, const char *const *rec
 	memset(m, 0, sizeof(*m));
 	m->node = node;
 	m->body_bytes = body_bytes;
+	must(str_copy(str_of(sender), m->sender, sizeof(m->sender)));
 	m->began = sim_now();
 	m->entries = count;
 	m->number = new_number(node, body_bytes, recipients, count);
@@ -182,8 +184,9 @@ static _Noreturn void fail(const char *rule, const struct message *m, const char
 	vsnprintf(why, sizeof(why), format, arguments);
 	va_end(arguments);
 	buf_init(&text, TEXT_BYTES_MAX);
-	buf_addf(&text, "%s\nmessage %u to node %u, %u bytes, begun at %s, %s", why, m->number,
-		 m->node, m->body_bytes, seconds(m->began, began), verdict_names[m->verdict]);
+	buf_addf(&text, "%s\nmessage %u from <%s> to node %u, %u bytes, begun at %s, %s", why,
+		 m->number, m->sender, m->node, m->body_bytes, seconds(m->began, began),
+		 verdict_names[m->verdict]);
 	if (m->verdict != VERDICT_OPEN)
 		buf_addf(&text, " at %s", seconds(m->answered, answered));
 	buf_addf(&text, "%s%s\n", *m->reply ? ": " : "", m->reply);
@@ -360,6 +363,12 @@ static struct message *check_bytes(const char *rule, const char *where, str byte
 	return m;
 }
 
+static void check_sender(const struct message *m, const char *where, str from)
+{
+	if (!str_eq(from, str_of(m->sender)))
+		fail("right sender", m, "%s: it comes from <%.*s>", where, STR_ARG(from));
+}
+
 /* --- what the primary saw --- */
 
 /* Does the fault, or what it leaves behind, touch one of these nodes or that primary, so that a reply or a done
@@ -459,6 +468,7 @@ void ledger_receipt(const struct receipt *r)
 	m = check_bytes("byte-exact", where, r->bytes, hops, &n);
 	if (n == 0)
 		fail("byte-exact", m, "%s: there is no Received header of ours", where);
+	check_sender(m, where, str_of(r->from));
 	sim_trace("ledger: message %u delivered%s", m->number, r->replied ? "" : ", reply dropped");
 	for (uint32_t i = 0; i < r->recipient_count; i++) {
 		struct entry *e = find_entry(m, str_of(r->recipients[i]));
@@ -502,7 +512,7 @@ static void refuse_some(str recipient)
 	}
 }
 
-void ledger_refused(uint32_t primary, const char *recipient, str bytes)
+void ledger_refused(uint32_t primary, const char *from, const char *recipient, str bytes)
 {
 	struct hop hops[NODES_MAX];
 	struct message *m;
@@ -516,6 +526,7 @@ void ledger_refused(uint32_t primary, const char *recipient, str bytes)
 	}
 	snprintf(where, sizeof(where), "primary %u, which refuses it", primary);
 	m = check_bytes("byte-exact", where, bytes, hops, &n);
+	check_sender(m, where, str_of(from));
 	e = find_entry(m, str_of(recipient));
 	if (!e)
 		fail("right recipient", m, "%s: offered for <%s>", where, recipient);
@@ -666,6 +677,7 @@ static void found(void *arg, const struct node_remains *r)
 		     where);
 	if (n == 0 && must_not_arrive(m->verdict))
 		fail("refused is not delivered", m, "%s keeps it", where);
+	check_sender(m, where, str_mem(envelope->reverse_path.data, envelope->reverse_path.len));
 	found_recipients(s, m, envelope, state);
 	locum__envelope__free_unpacked(envelope, NULL);
 	if (state)

@@ -45,7 +45,7 @@ struct session {
 	uint32_t messages_left;
 	/* the transaction */
 	bool has_from;
-	char from[128];
+	char from[SENDER_SIZE];
 	char to[RECIPIENTS_MAX][128];
 	uint32_t to_count;
 	nsec began;
@@ -145,15 +145,29 @@ static void forget_transaction(struct session *s)
 	buf_reset(&s->message);
 }
 
+/* Where the path ends: at the first > that no quotes enclose. */
+static size_t path_length(str path)
+{
+	bool quoted = false;
+
+	for (size_t i = 0; i < path.n; i++) {
+		if (path.p[i] == '>' && !quoted)
+			return i;
+		if (path.p[i] == '"')
+			quoted = !quoted;
+		if (path.p[i] == '\\' && quoted)
+			i++;
+	}
+	return SIZE_MAX;
+}
+
 static bool path_of(str line, char *ret_text, size_t size)
 {
-	const char *open = memchr(line.p, '<', line.n);
-	const char *close = open ? memchr(open, '>', (size_t)(line.p + line.n - open)) : NULL;
+	ssize_t open = str_index(line, '<');
+	str path = open < 0 ? STR_NONE : str_from(line, (size_t)open + 1);
+	size_t length = path_length(path);
 
-	if (!close || (size_t)(close - open) > size)
-		return false;
-	str_copy(str_mem(open + 1, (size_t)(close - open - 1)), ret_text, size);
-	return true;
+	return length < size && str_copy(str_first(path, length), ret_text, size);
 }
 
 static int take_mail(struct task *tk, struct session *s, str line)
@@ -198,7 +212,7 @@ static int take_rcpt(struct task *tk, struct session *s, str line)
 	if (!path_of(line, to, sizeof(to)) || s->to_count == RECIPIENTS_MAX)
 		return say(tk, s, "452 4.5.3 no");
 	if (starts(str_of(to), "unknown")) {
-		ledger_refused(p->number, to, STR_NONE);
+		ledger_refused(p->number, s->from, to, STR_NONE);
 		return say(tk, s, "550 5.1.1 no such user");
 	}
 	if (p->mood == MOOD_GREYLISTING && grey_refuses(p, s->from, to))
@@ -259,6 +273,7 @@ static void tell_ledger(const struct session *s, bool replied)
 	ledger_receipt(&(struct receipt){ .primary = s->primary->number,
 					  .client = s->client,
 					  .began = s->began,
+					  .from = s->from,
 					  .bytes = buf_str(&s->message),
 					  .recipients = to,
 					  .recipient_count = s->to_count,
@@ -271,7 +286,7 @@ static int decide(struct task *tk, struct session *s)
 
 	if (to_be_refused(s)) {
 		for (uint32_t i = 0; i < s->to_count; i++)
-			ledger_refused(p->number, s->to[i], buf_str(&s->message));
+			ledger_refused(p->number, s->from, s->to[i], buf_str(&s->message));
 		return say(tk, s, "554 5.7.1 not that");
 	}
 	if (p->mood == MOOD_DEFERRING && sim_percent(DICE_PRIMARY, 50))

@@ -17,6 +17,7 @@
 #define FAULTS_MAX 48
 #define CLIENTS_MAX 96
 #define RECIPIENTS_MAX 8
+#define SENDER_SIZE 128
 
 /* --- moods --- */
 enum primary_mood {
@@ -146,9 +147,10 @@ void body_make(uint32_t number, uint32_t body_bytes, struct buf *to);
 bool body_to_be_refused(uint32_t number);
 
 /* --- ledger.c --- */
-/* A transaction whose body is about to be sent to that node. Returns its number. recipient texts are "local@dD.test". */
-uint32_t ledger_begin(uint32_t node, uint32_t body_bytes, const char *const *recipients,
-		      uint32_t count);
+/* A transaction whose body is about to be sent to that node. Returns its number. sender is what stood in MAIL, without <> and
+ * route; recipient texts are "local@dD.test". */
+uint32_t ledger_begin(uint32_t node, uint32_t body_bytes, const char *sender,
+		      const char *const *recipients, uint32_t count);
 /* What the client saw last. reply: the whole text of the reply to the final dot; NULL: the connection ended before one came. A 250
  * is checked against the node's disk. */
 void ledger_answer(uint32_t number, const char *reply);
@@ -159,6 +161,7 @@ struct receipt {
 	uint32_t primary;
 	const char *client;            /* the node's address, textual */
 	nsec began;                    /* when MAIL came */
+	const char *from;              /* what stood in it, without <> */
 	str bytes;                     /* after dot-unstuffing, all of it */
 	const char *const *recipients; /* those that got 250 in this transaction */
 	uint32_t recipient_count;
@@ -167,7 +170,7 @@ struct receipt {
 /* The primary took a message, or would have when its reply had come through. Checks everything that can be checked now. */
 void ledger_receipt(const struct receipt *r);
 /* The primary refused for good (5xx) at RCPT or the final dot: the bytes as far as known (empty at RCPT), one recipient. */
-void ledger_refused(uint32_t primary, const char *recipient, str bytes);
+void ledger_refused(uint32_t primary, const char *from, const char *recipient, str bytes);
 
 struct world_counts {
 	uint64_t messages, acknowledged, refused, unanswered, deliveries, duplicates, held, parked,
