@@ -73,11 +73,28 @@ static void add_headers(uint32_t number, struct buf *to, uint64_t *random)
 	}
 }
 
+/* Up to exactly that length. */
+static void fill(struct buf *to, uint64_t *random, size_t end)
+{
+	while (to->n + 2 * LINE_MAX_OCTETS < end)
+		add_line(to, random);
+	while (to->n < end) {
+		size_t left = end - to->n;
+
+		add_bytes(to, random, (left > 80 ? 70 : left) - 2, false);
+		add(to, STR("\r\n"));
+	}
+}
+
 void body_make(uint32_t number, uint32_t body_bytes, struct buf *to)
 {
 	uint64_t random = (uint64_t)number << 32 | body_bytes;
 	size_t start = to->n;
 	uint32_t shape = below(&random, 12);
+	bool exact = body_bytes & BODY_EXACT;
+
+	if (exact)
+		shape = UINT32_MAX;
 
 	must(buf_addf(to, "X-Sim: %u\r\n", number) == 0);
 	if (body_to_be_refused(number))
@@ -88,6 +105,10 @@ void body_make(uint32_t number, uint32_t body_bytes, struct buf *to)
 	add(to, STR("\r\n"));
 	if (shape == 1)
 		return;
+	if (exact) {
+		fill(to, &random, start + (body_bytes & ~BODY_EXACT));
+		return;
+	}
 	while (to->n - start < body_bytes)
 		add_line(to, &random);
 }

@@ -399,15 +399,44 @@ static void choose_sender(struct client *c)
 			 senders[form].after);
 }
 
+static bool has_size(const struct client *c, enum client_size size)
+{
+	return c->plan->size == size && c->message == 0 && !c->bare_newline;
+}
+
+static uint64_t announced(const struct client *c)
+{
+	uint64_t limit = c->world->message_bytes;
+
+	return has_size(c, SIZE_ANNOUNCED) ? limit + 1 : has_size(c, SIZE_AT_LIMIT) ? limit : 0;
+}
+
 static void mail_command(struct client *c, char ret_text[static MAIL_SIZE])
 {
 	bool parameters = percent(c, 30) && c->plan->kind == CLIENT_PIPELINING;
 	bool route = sim_next(&c->random_sender) % 16 == 0;
 
+	char size[64] = "";
+
 	choose_sender(c);
+	if (announced(c))
+		snprintf(size, sizeof(size), " SIZE=%llu", (unsigned long long)announced(c));
+	else if (parameters)
+		snprintf(size, sizeof(size), " SIZE=3000 BODY=8BITMIME");
 	snprintf(ret_text, MAIL_SIZE, "MAIL FROM:<%s%s>%s\r\n",
-		 route && *c->sender ? "@first.test,@second.test:" : "", c->sender,
-		 parameters ? " SIZE=3000 BODY=8BITMIME" : "");
+		 route && *c->sender ? "@first.test,@second.test:" : "", c->sender, size);
+}
+
+/* The reply to MAIL: 0, or it gives up. */
+static int mail_replied(const struct client *c, int code)
+{
+	if (has_size(c, SIZE_ANNOUNCED) && code == 250)
+		sim_fail("no message over the limit", "node %u: 250 to SIZE=%llu", c->plan->node,
+			 (unsigned long long)announced(c));
+	if (!has_size(c, SIZE_ANNOUNCED) && code == 552)
+		sim_fail("no message over the limit", "node %u refuses what is not: %s",
+			 c->plan->node, c->reply);
+	return want(code, 250);
 }
 
 static int envelope_step_by_step(struct task *tk, struct client *c)
@@ -416,7 +445,7 @@ static int envelope_step_by_step(struct task *tk, struct client *c)
 	int r;
 
 	mail_command(c, text);
-	r = want(ask(tk, c, str_of(text)), 250);
+	r = mail_replied(c, ask(tk, c, str_of(text)));
 	if (r == 0)
 		r = go_on(tk, c, POINT_MAIL);
 	for (uint32_t i = 0; i < c->recipients && r == 0; i++) {
@@ -452,6 +481,8 @@ static int hear_group(struct task *tk, struct client *c)
 	int mail = 0, r = hear(tk, c, REPLY_TIME);
 
 	mail = c->code;
+	if (r == 0)
+		mail_replied(c, mail);
 	for (uint32_t i = 0; i < c->recipients && r == 0; i++) {
 		r = hear(tk, c, REPLY_TIME);
 		if (r == 0 && c->code == 250)
@@ -497,16 +528,20 @@ static void add_stuffed(struct client *c, str body)
 static void make_wire(struct client *c, uint32_t number, uint32_t bytes)
 {
 	struct buf body = { 0 };
+	size_t octets, stuffed;
 
 	buf_init(&body, WIRE_BYTES_MAX);
 	body_make(number, bytes, &body);
 	buf_reset(&c->wire);
 	add_stuffed(c, buf_str(&body));
+	octets = body.n;
+	stuffed = c->wire.n;
 	buf_done(&body);
 	if (c->bare_newline)
 		must(buf_add(&c->wire,
 			     percent(c, 50) ? STR("bare\nline\r\n")
 					    : STR("end\n.\nMAIL FROM:<x@client.test>\r\n")) == 0);
+	ledger_sized(number, octets + c->wire.n - stuffed);
 }
 
 /* It ends without the final dot. */
@@ -578,9 +613,21 @@ static bool stops_in_body(const struct client *c)
 	       stops_at(c, POINT_BEFORE_DOT) || stops_at(c, POINT_IN_DOT);
 }
 
-static int data(struct task *tk, struct client *c)
+static uint32_t choose_bytes(struct client *c)
 {
 	uint32_t bytes = c->plan->body_bytes + below(c, 1000);
+	uint32_t limit = (uint32_t)c->world->message_bytes;
+
+	if (has_size(c, SIZE_AT_LIMIT))
+		return BODY_EXACT | limit;
+	if (has_size(c, SIZE_OVER))
+		return BODY_EXACT | (limit + 1);
+	return has_size(c, SIZE_FAR_OVER) ? BODY_EXACT | (2 * limit + bytes + 5000) : bytes;
+}
+
+static int data(struct task *tk, struct client *c)
+{
+	uint32_t bytes = choose_bytes(c);
 	uint32_t number =
 		ledger_begin(c->plan->node, bytes, c->sender, c->accepted, c->accepted_count);
 	int r;

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "ipc/locum.pb-c.h"
+#include "smtp/received.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -51,6 +52,7 @@ struct message {
 	char sender[SENDER_SIZE];
 	enum verdict verdict;
 	nsec began, answered;
+	uint64_t octets; /* on the wire; 0: it was not sent yet */
 	char reply[128];
 	struct entry entry[RECIPIENTS_MAX];
 	uint32_t entries;
@@ -139,9 +141,17 @@ static bool is_settled(const struct entry *e)
 	return deliveries(e) > 0 || e->refused;
 }
 
+/* With the Received header of one node it is too large for the next, which says 552: it stays where it is. */
+static bool is_too_large_to_relay(const struct message *m)
+{
+	const struct plan *p = world_plan();
+
+	return p->nodes > 1 && m->octets + (NODES_MAX - 1) * RECEIVED_MAX > p->message_bytes;
+}
+
 static bool must_be_refused(const struct message *m, const struct entry *e)
 {
-	return e->refused || body_to_be_refused(m->number) ||
+	return is_too_large_to_relay(m) || e->refused || body_to_be_refused(m->number) ||
 	       str_starts(str_of(e->address), STR("unknown"));
 }
 
@@ -211,9 +221,37 @@ static enum verdict verdict_of(const char *reply)
 	return VERDICT_REFUSED;
 }
 
-static bool must_not_arrive(enum verdict v)
+static bool is_too_large(const struct message *m)
 {
-	return v == VERDICT_REFUSED || v == VERDICT_ABORTED;
+	return m->octets > world_plan()->message_bytes;
+}
+
+static bool must_not_arrive(const struct message *m)
+{
+	return m->verdict == VERDICT_REFUSED || m->verdict == VERDICT_ABORTED || is_too_large(m);
+}
+
+/* 452: there was no room for it before it came to its limit. */
+static void check_size(const struct message *m)
+{
+	bool says_so = str_starts(str_of(m->reply), STR("552"));
+	bool no_room = str_starts(str_of(m->reply), STR("452"));
+
+	if (is_too_large(m) && (m->verdict == VERDICT_STORED ||
+				(m->verdict == VERDICT_REFUSED && !says_so && !no_room)))
+		fail("no message over the limit", m, "its %llu octets are too many",
+		     (unsigned long long)m->octets);
+	if (!is_too_large(m) && says_so)
+		fail("no message over the limit", m, "its %llu octets are not too many",
+		     (unsigned long long)m->octets);
+}
+
+void ledger_sized(uint32_t number, uint64_t octets)
+{
+	struct message *m = find(number);
+
+	must(m);
+	m->octets = octets;
 }
 
 static void check_durable(const struct message *m)
@@ -236,11 +274,12 @@ static void conclude(struct message *m, enum verdict verdict)
 	m->answered = sim_now();
 	sim_trace("ledger: message %u: %s %s", m->number, verdict_names[verdict], m->reply);
 	for (uint32_t i = 0; i < m->entries; i++) {
-		if (must_not_arrive(verdict) && deliveries(&m->entry[i]) > 0)
+		if (must_not_arrive(m) && deliveries(&m->entry[i]) > 0)
 			fail("refused is not delivered", m, "it was delivered before its refusal");
 		if (verdict == VERDICT_STORED && !is_settled(&m->entry[i]))
 			unsettled++;
 	}
+	check_size(m);
 	if (verdict == VERDICT_STORED)
 		check_durable(m);
 }
@@ -480,7 +519,7 @@ void ledger_receipt(const struct receipt *r)
 			e->came_over |= 1u << hops[h].node;
 		count_delivery(m, e, r);
 	}
-	if (must_not_arrive(m->verdict))
+	if (must_not_arrive(m))
 		fail("refused is not delivered", m, "%s took it", where);
 	check_done(m, &hops[0], r);
 }
@@ -675,7 +714,7 @@ static void found(void *arg, const struct node_remains *r)
 	    (state && state->n_recipients != envelope->n_recipients))
 		fail("whole or absent", m, "%s: envelope, state and body do not belong together",
 		     where);
-	if (n == 0 && must_not_arrive(m->verdict))
+	if (n == 0 && must_not_arrive(m))
 		fail("refused is not delivered", m, "%s keeps it", where);
 	check_sender(m, where, str_mem(envelope->reverse_path.data, envelope->reverse_path.len));
 	found_recipients(s, m, envelope, state);
@@ -726,6 +765,9 @@ static void count_message(const struct message *m, struct world_counts *counts)
 {
 	counts->messages++;
 	counts->acknowledged += m->verdict == VERDICT_STORED;
+	counts->too_large += is_too_large(m);
+	counts->at_limit +=
+		m->verdict == VERDICT_STORED && m->octets == world_plan()->message_bytes;
 	counts->refused += m->verdict == VERDICT_REFUSED || m->verdict == VERDICT_DOUBT;
 	counts->unanswered += m->verdict == VERDICT_BROKEN || m->verdict == VERDICT_ABORTED;
 	for (uint32_t i = 0; i < m->entries; i++) {

@@ -334,6 +334,7 @@ static void read_config(struct sim_node *n)
 	}
 	n->conf->spool.segment_bytes = n->options.segment_bytes;
 	n->conf->spool.reserve_bytes = n->options.reserve_bytes;
+	n->conf->limits.message_bytes = n->options.message_bytes;
 }
 
 static const Locum__Process stages[] = {

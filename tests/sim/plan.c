@@ -19,6 +19,19 @@ static const char *const dns_names[] = { "honest",   "silent",          "SERVFAI
 static const char *const client_names[] = { "plain",    "pipelining", "slow",
 					    "hangs up", "confused",   "silent" };
 
+static const char *const size_names[] = { "", ", the first as large as may be",
+					  ", the first one octet too large",
+					  ", the first much too large",
+					  ", the first announced as too large" };
+
+static uint64_t later;
+
+/* For what plans learnt later: it draws from dice of its own, so that a seed keeps the rest of its plan. */
+static uint32_t pick_later(uint32_t bound)
+{
+	return (uint32_t)(sim_next(&later) % bound);
+}
+
 static uint32_t pick(uint32_t bound)
 {
 	return (uint32_t)sim_below(DICE_PLAN, bound);
@@ -152,6 +165,18 @@ static void make_options(struct plan *p)
 	}
 }
 
+/* In some plans a message may not be large, and some clients try what that means. */
+static void make_sizes(struct plan *p)
+{
+	p->message_bytes = (uint64_t)1 << 20;
+	if (pick_later(3))
+		return;
+	p->message_bytes = (uint64_t)(24 + 8 * pick_later(3)) << 10;
+	for (uint32_t i = 0; i < p->clients; i++)
+		if (pick_later(5) == 0)
+			p->client[i].size = (enum client_size)pick_later(CLIENT_SIZES);
+}
+
 /* Cuts are what the order of writes is there for: many of them, each soon over. */
 static uint32_t most_faults(enum temper t)
 {
@@ -178,6 +203,8 @@ void plan_make(uint64_t seed, struct plan *p)
 	p->clients = 5 + pick(pick(3) ? 30 : CLIENTS_MAX - 5);
 	for (uint32_t i = 0; i < p->clients; i++)
 		make_client(p, &p->client[i]);
+	later = ~seed;
+	make_sizes(p);
 }
 
 void plan_add(struct plan *p, const struct fault *f)
@@ -248,9 +275,12 @@ static void describe_fault(const struct fault *f, FILE *to)
 
 void plan_describe(const struct plan *p, FILE *to)
 {
-	fprintf(to, "%u nodes with %u smtpin, %u domains on %u primaries, segments of %llu KiB%s\n",
+	fprintf(to,
+		"%u nodes with %u smtpin, %u domains on %u primaries, segments of %llu KiB, "
+		"messages of %llu KiB at most%s\n",
 		p->nodes, p->smtpins, p->domains, p->primaries,
-		(unsigned long long)p->segment_bytes >> 10, p->calm ? ", calm" : "");
+		(unsigned long long)p->segment_bytes >> 10,
+		(unsigned long long)p->message_bytes >> 10, p->calm ? ", calm" : "");
 	for (uint32_t d = 0; d < p->domains; d++)
 		fprintf(to, "domain %u: primary %u%s, held %lld minutes\n", d, p->primary_of[d],
 			p->by_name[d] ? " by name" : "", (long long)(p->hold[d] / NSEC_MINUTE));
@@ -269,8 +299,10 @@ void plan_describe(const struct plan *p, FILE *to)
 
 		if (c->enabled)
 			fprintf(to,
-				"%3u  at %5lld s, client to node %u: %s, %u messages of %u bytes\n",
+				"%3u  at %5lld s, client to node %u: %s, %u messages of %u "
+				"bytes%s\n",
 				p->faults + i, (long long)(c->at / NSEC_S), c->node,
-				client_names[c->kind], c->messages, c->body_bytes);
+				client_names[c->kind], c->messages, c->body_bytes,
+				size_names[c->size]);
 	}
 }

@@ -99,6 +99,7 @@ struct node_options {
 	uint64_t disk_bytes;    /* size of its disk */
 	uint64_t segment_bytes; /* smaller than the configuration may ask for: 16 KiB at least */
 	uint64_t reserve_bytes;
+	uint64_t message_bytes; /* smaller, too */
 };
 
 /* Made without power. `config` is copied. */

@@ -43,8 +43,7 @@ static void make_config(uint32_t n, struct buf *to)
 	buf_addf(to, "hostname = \"mx%u.backup.test\"\nstate_dir = \"/sim\"\n", n);
 	buf_addf(to, "processes { smtpin = %u }\n", plan->smtpins);
 	buf_addf(to, "listen \"mx\" { address = \"%s\" }\n", addr_text(&at, address));
-	buf_addf(to, "dns { servers = {\"127.0.0.1:53\"} }\nlimits { message_size = \"1M\"  "
-		     "sessions = 200 }\n");
+	buf_addf(to, "dns { servers = {\"127.0.0.1:53\"} }\nlimits { sessions = 200 }\n");
 	for (uint32_t d = 0; d < plan->domains; d++) {
 		domain_name(d, name);
 		buf_addf(to,
@@ -67,6 +66,7 @@ static void make_node(uint32_t n)
 		.disk_bytes = plan->disk_bytes,
 		.segment_bytes = plan->segment_bytes,
 		.reserve_bytes = plan->reserve_bytes,
+		.message_bytes = plan->message_bytes,
 	};
 
 	snprintf(name, sizeof(name), "n%u", n);

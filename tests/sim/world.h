@@ -84,10 +84,21 @@ enum client_kind {
 };
 #define CLIENT_KINDS (CLIENT_SILENT + 1)
 
+/* How large its first message is, measured by the node's message_size. */
+enum client_size {
+	SIZE_ANY,
+	SIZE_AT_LIMIT, /* and says so in MAIL */
+	SIZE_OVER,     /* by one octet, which nobody was told */
+	SIZE_FAR_OVER, /* more than smtpin reads to its end */
+	SIZE_ANNOUNCED /* too large, says MAIL already */
+};
+#define CLIENT_SIZES (SIZE_ANNOUNCED + 1)
+
 struct client_plan {
 	bool enabled;
 	nsec at;
 	enum client_kind kind;
+	enum client_size size;
 	uint32_t node;
 	uint32_t messages;   /* 1 to 4 */
 	uint32_t body_bytes; /* about; 0 to 40,000 */
@@ -97,7 +108,7 @@ struct client_plan {
 struct plan {
 	uint64_t seed;
 	uint32_t nodes, domains, primaries, smtpins;
-	uint64_t segment_bytes, disk_bytes, reserve_bytes;
+	uint64_t segment_bytes, disk_bytes, reserve_bytes, message_bytes;
 	bool calm; /* no fault at all: then nothing is ever delivered twice */
 	nsec hold[DOMAINS_MAX];
 	uint32_t primary_of[DOMAINS_MAX];
@@ -140,8 +151,10 @@ uint32_t clients_running(void);
 
 /* --- body.c --- */
 /* The message of that number: headers ("X-Sim: NUMBER" first) and body, as octets with CRLF, before dot-stuffing, made from the
- * number, body_bytes and nothing else. Appended to *to. */
+ * number, body_bytes and nothing else. Appended to *to. With BODY_EXACT in body_bytes it has exactly so many octets
+ * (8,000 at least). */
 struct buf;
+#define BODY_EXACT ((uint32_t)1 << 31)
 void body_make(uint32_t number, uint32_t body_bytes, struct buf *to);
 /* Does it ask its primary to refuse it for good ("X-Refuse: yes")? */
 bool body_to_be_refused(uint32_t number);
@@ -151,6 +164,8 @@ bool body_to_be_refused(uint32_t number);
  * route; recipient texts are "local@dD.test". */
 uint32_t ledger_begin(uint32_t node, uint32_t body_bytes, const char *sender,
 		      const char *const *recipients, uint32_t count);
+/* How many octets it has on the wire, dots not doubled; the final dot has not left yet. */
+void ledger_sized(uint32_t number, uint64_t octets);
 /* What the client saw last. reply: the whole text of the reply to the final dot; NULL: the connection ended before one came. A 250
  * is checked against the node's disk. */
 void ledger_answer(uint32_t number, const char *reply);
@@ -173,8 +188,8 @@ void ledger_receipt(const struct receipt *r);
 void ledger_refused(uint32_t primary, const char *from, const char *recipient, str bytes);
 
 struct world_counts {
-	uint64_t messages, acknowledged, refused, unanswered, deliveries, duplicates, held, parked,
-		faults, outages;
+	uint64_t messages, acknowledged, refused, too_large, at_limit, unanswered, deliveries,
+		duplicates, held, parked, faults, outages;
 };
 /* Has everything that was acknowledged been delivered or refused by its primary for good? (To end early.) */
 bool ledger_quiet(void);
