@@ -1,11 +1,14 @@
 #include "smtp/command.h"
 
+#include "smtp/xtext.h"
+
 enum argument {
 	ARGUMENT_NONE,
 	ARGUMENT_NAME,
 	ARGUMENT_PATH,
 	ARGUMENT_ANY,
 	ARGUMENT_NEEDED,
+	ARGUMENT_CHUNK,
 };
 
 struct verb_row {
@@ -21,16 +24,18 @@ static const struct verb_row verb_table[] = {
 	{ "MAIL", SMTP_MAIL, ARGUMENT_PATH, "FROM:" },
 	{ "RCPT", SMTP_RCPT, ARGUMENT_PATH, "TO:" },
 	{ "DATA", SMTP_DATA, ARGUMENT_NONE, NULL },
+	{ "BDAT", SMTP_BDAT, ARGUMENT_CHUNK, NULL },
 	{ "RSET", SMTP_RSET, ARGUMENT_NONE, NULL },
 	{ "NOOP", SMTP_NOOP, ARGUMENT_ANY, NULL },
 	{ "VRFY", SMTP_VRFY, ARGUMENT_NEEDED, NULL },
 	{ "HELP", SMTP_HELP, ARGUMENT_ANY, NULL },
 	{ "QUIT", SMTP_QUIT, ARGUMENT_NONE, NULL },
 	{ "STARTTLS", SMTP_STARTTLS, ARGUMENT_NONE, NULL },
+	{ "ETRN", SMTP_ETRN, ARGUMENT_NAME, NULL },
+	{ "XCLIENT", SMTP_XCLIENT, ARGUMENT_NEEDED, NULL },
+	{ "XFORWARD", SMTP_XFORWARD, ARGUMENT_NEEDED, NULL },
 	{ "EXPN", SMTP_NOT_OFFERED, ARGUMENT_ANY, NULL },
 	{ "AUTH", SMTP_NOT_OFFERED, ARGUMENT_ANY, NULL },
-	{ "BDAT", SMTP_NOT_OFFERED, ARGUMENT_ANY, NULL },
-	{ "ETRN", SMTP_NOT_OFFERED, ARGUMENT_ANY, NULL },
 	{ "TURN", SMTP_NOT_OFFERED, ARGUMENT_ANY, NULL },
 	{ "SEND", SMTP_NOT_OFFERED, ARGUMENT_ANY, NULL },
 	{ "SOML", SMTP_NOT_OFFERED, ARGUMENT_ANY, NULL },
@@ -92,10 +97,14 @@ static bool keyword_valid(str keyword)
 	return keyword.n > 0;
 }
 
-static enum smtp_complaint parse_size(str value, struct smtp_command *c)
+/* --- parameters of MAIL and RCPT --- */
+
+static enum smtp_complaint parse_size(str value, const struct smtp_dialect *dialect,
+				      struct smtp_command *c)
 {
 	int r;
 
+	(void)dialect;
 	if (c->size_given)
 		return SMTP_PARAMETER_INVALID;
 	if (!value.n || value.n > 20) /* RFC 1870 §5: up to 20 digits */
@@ -109,7 +118,8 @@ static enum smtp_complaint parse_size(str value, struct smtp_command *c)
 	return SMTP_FINE;
 }
 
-static enum smtp_complaint parse_body(str value, struct smtp_command *c)
+static enum smtp_complaint parse_body(str value, const struct smtp_dialect *dialect,
+				      struct smtp_command *c)
 {
 	if (c->body != SMTP_BODY_NONE)
 		return SMTP_PARAMETER_INVALID;
@@ -117,33 +127,158 @@ static enum smtp_complaint parse_body(str value, struct smtp_command *c)
 		c->body = SMTP_BODY_7BIT;
 	else if (str_case_eq(value, STR("8BITMIME")))
 		c->body = SMTP_BODY_8BITMIME;
+	else if (dialect->binarymime && str_case_eq(value, STR("BINARYMIME")))
+		c->body = SMTP_BODY_BINARYMIME;
 	else
 		return SMTP_PARAMETER_INVALID;
 	return SMTP_FINE;
 }
 
+/* A parameter without a value, and not given before. */
+static enum smtp_complaint set_flag(str value, bool *flag)
+{
+	if (value.p || *flag)
+		return SMTP_PARAMETER_INVALID;
+	*flag = true;
+	return SMTP_FINE;
+}
+
+static enum smtp_complaint parse_smtputf8(str value, const struct smtp_dialect *dialect,
+					  struct smtp_command *c)
+{
+	if (!dialect->smtputf8)
+		return SMTP_PARAMETER_UNKNOWN;
+	return set_flag(value, &c->smtputf8);
+}
+
+static enum smtp_complaint parse_requiretls(str value, const struct smtp_dialect *dialect,
+					    struct smtp_command *c)
+{
+	if (!dialect->requiretls)
+		return SMTP_PARAMETER_UNKNOWN;
+	return set_flag(value, &c->requiretls);
+}
+
+static enum smtp_complaint parse_ret(str value, const struct smtp_dialect *dialect,
+				     struct smtp_command *c)
+{
+	if (!dialect->dsn)
+		return SMTP_PARAMETER_UNKNOWN;
+	if (c->ret != SMTP_RET_NONE)
+		return SMTP_PARAMETER_INVALID;
+	if (str_case_eq(value, STR("FULL")))
+		c->ret = SMTP_RET_FULL;
+	else if (str_case_eq(value, STR("HDRS")))
+		c->ret = SMTP_RET_HDRS;
+	else
+		return SMTP_PARAMETER_INVALID;
+	return SMTP_FINE;
+}
+
+static enum smtp_complaint parse_envid(str value, const struct smtp_dialect *dialect,
+				       struct smtp_command *c)
+{
+	if (!dialect->dsn)
+		return SMTP_PARAMETER_UNKNOWN;
+	if (c->envid.n || !value.n || value.n > SMTP_ENVID_MAX || !xtext_valid(value))
+		return SMTP_PARAMETER_INVALID;
+	c->envid = value;
+	return SMTP_FINE;
+}
+
 static const struct {
-	const char *keyword;
-	enum smtp_complaint (*parse)(str value, struct smtp_command *c);
-} mail_parameter_table[] = {
-	{ "SIZE", parse_size },
-	{ "BODY", parse_body },
+	str word;
+	enum smtp_notify bit;
+} notify_table[] = {
+	{ { "NEVER", 5 }, SMTP_NOTIFY_NEVER },
+	{ { "SUCCESS", 7 }, SMTP_NOTIFY_SUCCESS },
+	{ { "FAILURE", 7 }, SMTP_NOTIFY_FAILURE },
+	{ { "DELAY", 5 }, SMTP_NOTIFY_DELAY },
 };
 
-static enum smtp_complaint parse_parameter(str parameter, struct smtp_command *c)
+static unsigned notify_bit(str word)
+{
+	for (size_t i = 0; i < ELEMENTS(notify_table); i++)
+		if (str_case_eq(word, notify_table[i].word))
+			return (unsigned)notify_table[i].bit;
+	return 0;
+}
+
+static enum smtp_complaint parse_notify(str value, const struct smtp_dialect *dialect,
+					struct smtp_command *c)
+{
+	unsigned bits = 0;
+	str word;
+	bool more;
+
+	if (!dialect->dsn)
+		return SMTP_PARAMETER_UNKNOWN;
+	if (c->notify)
+		return SMTP_PARAMETER_INVALID;
+	do {
+		unsigned bit;
+
+		more = str_cut(value, ',', &word, &value);
+		bit = notify_bit(word);
+		if (!bit || bits & bit)
+			return SMTP_PARAMETER_INVALID;
+		bits |= bit;
+	} while (more);
+	if (bits & SMTP_NOTIFY_NEVER && bits != SMTP_NOTIFY_NEVER)
+		return SMTP_PARAMETER_INVALID;
+	c->notify = bits;
+	return SMTP_FINE;
+}
+
+static bool orcpt_valid(str value)
+{
+	str type, address = STR_NONE;
+
+	return value.n <= SMTP_ORCPT_MAX && str_cut(value, ';', &type, &address) &&
+	       keyword_valid(type) && address.n && xtext_valid(address);
+}
+
+static enum smtp_complaint parse_orcpt(str value, const struct smtp_dialect *dialect,
+				       struct smtp_command *c)
+{
+	if (!dialect->dsn)
+		return SMTP_PARAMETER_UNKNOWN;
+	if (c->orcpt.n || !orcpt_valid(value))
+		return SMTP_PARAMETER_INVALID;
+	c->orcpt = value;
+	return SMTP_FINE;
+}
+
+static const struct {
+	const char *keyword;
+	enum smtp_verb verb;
+	enum smtp_complaint (*parse)(str value, const struct smtp_dialect *dialect,
+				     struct smtp_command *c);
+} parameter_table[] = {
+	{ "SIZE", SMTP_MAIL, parse_size },         { "BODY", SMTP_MAIL, parse_body },
+	{ "SMTPUTF8", SMTP_MAIL, parse_smtputf8 }, { "REQUIRETLS", SMTP_MAIL, parse_requiretls },
+	{ "RET", SMTP_MAIL, parse_ret },           { "ENVID", SMTP_MAIL, parse_envid },
+	{ "NOTIFY", SMTP_RCPT, parse_notify },     { "ORCPT", SMTP_RCPT, parse_orcpt },
+};
+
+static enum smtp_complaint parse_parameter(str parameter, const struct smtp_dialect *dialect,
+					   struct smtp_command *c)
 {
 	str keyword, value = STR_NONE;
 
-	str_cut(parameter, '=', &keyword, &value);
+	if (!str_cut(parameter, '=', &keyword, &value))
+		value = STR_NONE;
 	if (!keyword_valid(keyword))
 		return SMTP_PARAMETER_INVALID;
-	for (size_t i = 0; c->verb == SMTP_MAIL && i < ELEMENTS(mail_parameter_table); i++)
-		if (str_case_eq(keyword, str_of(mail_parameter_table[i].keyword)))
-			return mail_parameter_table[i].parse(value, c);
+	for (size_t i = 0; i < ELEMENTS(parameter_table); i++)
+		if (parameter_table[i].verb == c->verb &&
+		    str_case_eq(keyword, str_of(parameter_table[i].keyword)))
+			return parameter_table[i].parse(value, dialect, c);
 	return SMTP_PARAMETER_UNKNOWN;
 }
 
-static enum smtp_complaint parse_parameters(str text, struct smtp_command *c)
+static enum smtp_complaint parse_parameters(str text, const struct smtp_dialect *dialect,
+					    struct smtp_command *c)
 {
 	if (text.n && text.p[0] != ' ')
 		return SMTP_PATH_INVALID;
@@ -152,13 +287,34 @@ static enum smtp_complaint parse_parameters(str text, struct smtp_command *c)
 		enum smtp_complaint complaint;
 
 		str_cut(text, ' ', &parameter, &rest);
-		complaint = parse_parameter(parameter, c);
+		complaint = parse_parameter(parameter, dialect, c);
 		if (complaint != SMTP_FINE)
 			return complaint;
 		text = rest;
 	}
 	return SMTP_FINE;
 }
+
+str smtp_notify_text(unsigned notify, char text[static SMTP_NOTIFY_SIZE])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ELEMENTS(notify_table); i++) {
+		str word = notify_table[i].word;
+
+		if (!(notify & (unsigned)notify_table[i].bit))
+			continue;
+		if (n)
+			text[n++] = ',';
+		must(n + word.n < SMTP_NOTIFY_SIZE);
+		memcpy(text + n, word.p, word.n);
+		n += word.n;
+	}
+	text[n] = '\0';
+	return str_mem(text, n);
+}
+
+/* --- arguments --- */
 
 static enum smtp_complaint path_complaint(int r)
 {
@@ -167,7 +323,8 @@ static enum smtp_complaint path_complaint(int r)
 	return r == -EMSGSIZE ? SMTP_PATH_TOO_LONG : SMTP_PATH_INVALID;
 }
 
-static enum smtp_complaint parse_path(const struct verb_row *row, struct smtp_command *c)
+static enum smtp_complaint parse_path(const struct verb_row *row,
+				      const struct smtp_dialect *dialect, struct smtp_command *c)
 {
 	str text = c->argument, rest = STR_NONE;
 	int r;
@@ -182,7 +339,7 @@ static enum smtp_complaint parse_path(const struct verb_row *row, struct smtp_co
 		return path_complaint(r);
 	if (any_8bit(rest))
 		return SMTP_PARAMETER_INVALID;
-	return parse_parameters(rest, c);
+	return parse_parameters(rest, dialect, c);
 }
 
 /* Any single word: whether it is a real name is not a matter of syntax (RFC 5321 §4.1.4), and what we
@@ -196,10 +353,27 @@ static enum smtp_complaint check_name(str name)
 	return SMTP_FINE;
 }
 
-static enum smtp_complaint parse_argument(const struct verb_row *row, struct smtp_command *c)
+/* RFC 3030 §2: a number of octets, and LAST with the last chunk. */
+static enum smtp_complaint parse_chunk(struct smtp_command *c)
+{
+	str size, marker = STR_NONE;
+
+	if (!c->argument.n)
+		return SMTP_ARGUMENT_MISSING;
+	if (str_cut(c->argument, ' ', &size, &marker)) {
+		if (!str_case_eq(skip_spaces(marker), STR("LAST")))
+			return SMTP_ARGUMENT_INVALID;
+		c->chunk_last = true;
+	}
+	return str_u64(size, INT64_MAX, &c->chunk_bytes) < 0 ? SMTP_ARGUMENT_INVALID : SMTP_FINE;
+}
+
+static enum smtp_complaint parse_argument(const struct verb_row *row,
+					  const struct smtp_dialect *dialect,
+					  struct smtp_command *c)
 {
 	if (row->argument == ARGUMENT_PATH)
-		return parse_path(row, c);
+		return parse_path(row, dialect, c);
 	if (any_8bit(c->argument))
 		return SMTP_BAD_OCTETS;
 	switch (row->argument) {
@@ -209,6 +383,8 @@ static enum smtp_complaint parse_argument(const struct verb_row *row, struct smt
 		return check_name(c->argument);
 	case ARGUMENT_NEEDED:
 		return c->argument.n ? SMTP_FINE : SMTP_ARGUMENT_MISSING;
+	case ARGUMENT_CHUNK:
+		return parse_chunk(c);
 	case ARGUMENT_ANY:
 	case ARGUMENT_PATH:
 		break;
@@ -216,7 +392,13 @@ static enum smtp_complaint parse_argument(const struct verb_row *row, struct smt
 	return SMTP_FINE;
 }
 
-enum smtp_complaint smtp_command_parse(str line, struct smtp_command *ret_command)
+static bool offered(enum smtp_verb verb, const struct smtp_dialect *dialect)
+{
+	return dialect->xclient || (verb != SMTP_XCLIENT && verb != SMTP_XFORWARD);
+}
+
+enum smtp_complaint smtp_command_parse(str line, const struct smtp_dialect *dialect,
+				       struct smtp_command *ret_command)
 {
 	struct smtp_command c = { .verb = SMTP_UNKNOWN };
 	enum smtp_complaint complaint = SMTP_NO_SUCH_VERB;
@@ -231,10 +413,13 @@ enum smtp_complaint smtp_command_parse(str line, struct smtp_command *ret_comman
 	if (line.n + 2 >
 	    (row && row->argument == ARGUMENT_PATH ? SMTP_PATH_LINE_MAX : SMTP_LINE_MAX))
 		return SMTP_LINE_TOO_LONG;
-	if (row) {
+	if (row && !offered(row->verb, dialect)) {
+		c.verb = SMTP_NOT_OFFERED;
+		complaint = SMTP_FINE;
+	} else if (row) {
 		c.verb = row->verb;
 		c.argument = str_trim(rest);
-		complaint = parse_argument(row, &c);
+		complaint = parse_argument(row, dialect, &c);
 	}
 	*ret_command = c;
 	return complaint;

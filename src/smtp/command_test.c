@@ -5,6 +5,8 @@
 
 #include <cmocka.h>
 
+static const struct smtp_dialect nothing = { 0 };
+
 static const struct {
 	const char *name, *line;
 	enum smtp_verb verb;
@@ -52,7 +54,7 @@ static const struct {
 	{ "NOOP takes anything", "NOOP a b c", SMTP_NOOP, SMTP_FINE, "a b c" },
 	{ "VRFY needs something", "VRFY", SMTP_VRFY, SMTP_ARGUMENT_MISSING, NULL },
 	{ "STARTTLS stands alone", "STARTTLS now", SMTP_STARTTLS, SMTP_ARGUMENT_UNEXPECTED, NULL },
-	{ "BDAT is known and not offered", "BDAT 5 LAST", SMTP_NOT_OFFERED, SMTP_FINE, NULL },
+	{ "XCLIENT is known and not offered", "XCLIENT NAME=a", SMTP_NOT_OFFERED, SMTP_FINE, NULL },
 	{ "an HTTP verb is no command", "GET / HTTP/1.1", SMTP_UNKNOWN, SMTP_NO_SUCH_VERB, NULL },
 	{ "a verb is a whole word", "DATAX", SMTP_UNKNOWN, SMTP_NO_SUCH_VERB, NULL },
 	{ "an empty line is no command", "", SMTP_UNKNOWN, SMTP_NO_SUCH_VERB, NULL },
@@ -68,7 +70,8 @@ static void test_commands(void **state)
 	(void)state;
 	for (size_t i = 0; i < ELEMENTS(cases); i++) {
 		struct smtp_command c;
-		enum smtp_complaint complaint = smtp_command_parse(str_of(cases[i].line), &c);
+		enum smtp_complaint complaint =
+			smtp_command_parse(str_of(cases[i].line), &nothing, &c);
 		str seen = c.verb == SMTP_MAIL || c.verb == SMTP_RCPT ? c.path.mailbox : c.argument;
 
 		if (complaint != cases[i].complaint)
@@ -85,8 +88,8 @@ static void test_nul_is_refused(void **state)
 	struct smtp_command c;
 
 	(void)state;
-	assert_int_equal(smtp_command_parse(STR("NOOP a\0b"), &c), SMTP_BAD_OCTETS);
-	assert_int_equal(smtp_command_parse(STR("NOOP\0"), &c), SMTP_BAD_OCTETS);
+	assert_int_equal(smtp_command_parse(STR("NOOP a\0b"), &nothing, &c), SMTP_BAD_OCTETS);
+	assert_int_equal(smtp_command_parse(STR("NOOP\0"), &nothing, &c), SMTP_BAD_OCTETS);
 }
 
 static void test_parameters_are_read(void **state)
@@ -94,12 +97,14 @@ static void test_parameters_are_read(void **state)
 	struct smtp_command c;
 
 	(void)state;
-	assert_int_equal(smtp_command_parse(STR("MAIL FROM:<a@b>  body=8BitMime size=42 "), &c),
+	assert_int_equal(smtp_command_parse(STR("MAIL FROM:<a@b>  body=8BitMime size=42 "),
+					    &nothing, &c),
 			 SMTP_FINE);
 	assert_int_equal(c.body, SMTP_BODY_8BITMIME);
 	assert_true(c.size_given);
 	assert_int_equal(c.size, 42);
-	assert_int_equal(smtp_command_parse(STR("MAIL FROM:<a@b> SIZE=99999999999999999999"), &c),
+	assert_int_equal(smtp_command_parse(STR("MAIL FROM:<a@b> SIZE=99999999999999999999"),
+					    &nothing, &c),
 			 SMTP_FINE);
 	assert_true(c.size == UINT64_MAX);
 }
@@ -126,7 +131,7 @@ static void test_line_lengths(void **state)
 
 		memset(line, 'x', sizeof line);
 		memcpy(line, lengths[i].start, strlen(lengths[i].start));
-		if (smtp_command_parse(str_mem(line, lengths[i].length), &c) !=
+		if (smtp_command_parse(str_mem(line, lengths[i].length), &nothing, &c) !=
 		    lengths[i].complaint)
 			fail_msg("%s", lengths[i].name);
 	}

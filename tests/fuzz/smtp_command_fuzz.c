@@ -35,9 +35,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	str line = str_mem(data, size);
 	enum smtp_complaint complaint;
+	static const struct smtp_dialect dialect = { 0 };
 	struct smtp_command c;
 
-	complaint = smtp_command_parse(line, &c);
+	complaint = smtp_command_parse(line, &dialect, &c);
 	within(line, c.argument);
 	if (complaint != SMTP_FINE)
 		return 0;

@@ -254,10 +254,14 @@ static enum answer do_not_offered(struct session *s, const struct smtp_command *
 }
 
 static enum answer (*const do_table[])(struct session *s, const struct smtp_command *c) = {
-	[SMTP_HELO] = do_hello, [SMTP_EHLO] = do_hello,        [SMTP_MAIL] = do_mail,
-	[SMTP_RCPT] = do_rcpt,  [SMTP_DATA] = do_data,         [SMTP_RSET] = do_rset,
-	[SMTP_NOOP] = do_noop,  [SMTP_VRFY] = do_vrfy,         [SMTP_HELP] = do_help,
-	[SMTP_QUIT] = do_quit,  [SMTP_STARTTLS] = do_starttls, [SMTP_NOT_OFFERED] = do_not_offered,
+	[SMTP_HELO] = do_hello,          [SMTP_EHLO] = do_hello,
+	[SMTP_MAIL] = do_mail,           [SMTP_RCPT] = do_rcpt,
+	[SMTP_DATA] = do_data,           [SMTP_RSET] = do_rset,
+	[SMTP_NOOP] = do_noop,           [SMTP_VRFY] = do_vrfy,
+	[SMTP_HELP] = do_help,           [SMTP_QUIT] = do_quit,
+	[SMTP_STARTTLS] = do_starttls,   [SMTP_NOT_OFFERED] = do_not_offered,
+	[SMTP_BDAT] = do_not_offered,    [SMTP_ETRN] = do_not_offered,
+	[SMTP_XCLIENT] = do_not_offered, [SMTP_XFORWARD] = do_not_offered,
 };
 
 /* Commands that bring mail no nearer. */
@@ -271,11 +275,12 @@ static const bool idle_table[ELEMENTS(do_table)] = {
 /* One line → one answer, without waiting for anything. */
 static enum answer decide(struct session *s, str line)
 {
+	static const struct smtp_dialect dialect = { 0 };
 	enum smtp_complaint complaint;
 	struct smtp_command c;
 	enum answer a;
 
-	complaint = smtp_command_parse(line, &c);
+	complaint = smtp_command_parse(line, &dialect, &c);
 	if (complaint == SMTP_FINE) {
 		a = do_table[c.verb](s, &c);
 		s->idle_commands += idle_table[c.verb];
