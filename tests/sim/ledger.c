@@ -13,6 +13,11 @@
 #define MESSAGE_BYTES_MAX ((size_t)1 << 20)
 #define TEXT_BYTES_MAX ((size_t)16 << 10)
 #define PARKED_SLACK (2 * NSEC_MINUTE)
+/* What has become too old is parked before its next try: the one under way when it did so may take its 30 minutes (attempt.c),
+ * after the message's own back-off of a quarter of an hour at most (sched/timing.c). Where nothing keeps a message or an
+ * attempt waiting, only this long. */
+#define LATE_SLACK (2 * NSEC_MINUTE)
+#define LATE_SLACK_MAX (50 * NSEC_MINUTE)
 /* An attempt that a fault has cut off may last for another half hour. */
 #define REPEAT_SLACK (35 * NSEC_MINUTE)
 
@@ -410,6 +415,18 @@ static void check_sender(const struct message *m, const char *where, str from)
 
 /* --- what the primary saw --- */
 
+/* How much the node's clock was put forward or back in all. */
+static nsec clock_steps(const struct plan *p, uint32_t node)
+{
+	nsec steps = 0;
+
+	for (uint32_t i = 0; i < p->faults; i++)
+		if (p->fault[i].enabled && p->fault[i].kind == FAULT_WALL_JUMP &&
+		    p->fault[i].node == node)
+			steps += NSEC_HOUR;
+	return steps;
+}
+
 /* Does the fault, or what it leaves behind, touch one of these nodes or that primary, so that a reply or a done
  * record is lost? */
 static bool loses_news(const struct fault *f, uint32_t over_nodes, uint32_t primary)
@@ -466,6 +483,58 @@ static void check_repeat(const struct message *m, const struct entry *e, const s
 	     seconds(e->first_at, first));
 }
 
+/* Does it make an attempt last, or a message wait for its own back-off? A power cut does neither, nor does a primary
+ * that is simply not there. */
+static bool makes_late(const struct fault *f, uint32_t node, uint32_t primary)
+{
+	switch (f->kind) {
+	case FAULT_KILL:
+	case FAULT_KILL_ALL:
+	case FAULT_KILL_AT_CALL:
+	case FAULT_RESTART:
+	case FAULT_DISK:
+	case FAULT_DISK_FULL:
+		return f->node == node;
+	case FAULT_LINK:
+		return f->count > 0 || f->node == primary;
+	case FAULT_PRIMARY:
+		return f->node == primary && f->detail != MOOD_DOWN && f->detail != MOOD_BUSY;
+	case FAULT_DNS:
+		return f->detail == DNS_SILENT || f->detail == DNS_WRONG_ADDRESS;
+	case FAULT_POWER_CUT:
+	case FAULT_CUT_AT_SYNC:
+	case FAULT_WALL_JUMP:
+		break;
+	}
+	return false;
+}
+
+static nsec late_slack(uint32_t node, uint32_t primary, nsec since)
+{
+	const struct plan *p = world_plan();
+	nsec slack = LATE_SLACK + clock_steps(p, node);
+
+	for (uint32_t i = 0; i < p->faults; i++)
+		if (p->fault[i].enabled && makes_late(&p->fault[i], node, primary) &&
+		    is_about(p, &p->fault[i], since, sim_now()))
+			return slack + LATE_SLACK_MAX;
+	return slack;
+}
+
+/* The id was made when the last node on its way took it, by that node's clock. */
+static void check_age(const struct message *m, const struct entry *e, const struct hop *last,
+		      const struct receipt *r)
+{
+	nsec since_began = sim_now() - r->began;
+	nsec age = node_wall(world_node(last->node)) - since_began - id_made_wall(last->id);
+	nsec late = age - world_plan()->hold[e->domain];
+
+	if (late > late_slack(last->node, r->primary, r->began - age))
+		fail("delivered only within its hold", m,
+		     "<%s>: node %u had it %lld s longer than its domain allows", e->address,
+		     last->node, (long long)(late / NSEC_S));
+}
+
 static void count_delivery(struct message *m, struct entry *e, const struct receipt *r)
 {
 	nsec now = sim_now();
@@ -517,6 +586,7 @@ void ledger_receipt(const struct receipt *r)
 			     r->recipients[i]);
 		for (int h = 0; h < n; h++)
 			e->came_over |= 1u << hops[h].node;
+		check_age(m, e, &hops[0], r);
 		count_delivery(m, e, r);
 	}
 	if (must_not_arrive(m))
@@ -586,18 +656,6 @@ struct settling {
 	struct world_counts *counts;
 };
 
-/* How much the node's clock was put forward or back in all. */
-static nsec clock_steps(const struct plan *p, uint32_t node)
-{
-	nsec steps = 0;
-
-	for (uint32_t i = 0; i < p->faults; i++)
-		if (p->fault[i].enabled && p->fault[i].kind == FAULT_WALL_JUMP &&
-		    p->fault[i].node == node)
-			steps += NSEC_HOUR;
-	return steps;
-}
-
 /* A read that failed leaves a message held: in its state when the body was concerned, in the memory
  * of spoold alone (until it starts again) when its envelope was. */
 static bool reads_failed(const struct plan *p, uint32_t nodes)
@@ -638,6 +696,17 @@ static void found_parked(const struct settling *s, const struct message *m, stru
 		     e->address, s->node_number, (long long)(left / NSEC_S));
 }
 
+static void found_queued(const struct settling *s, const struct message *m, const struct entry *e,
+			 nsec age)
+{
+	nsec late = age - s->plan->hold[e->domain];
+
+	if (late > LATE_SLACK_MAX + clock_steps(s->plan, s->node_number) &&
+	    !reads_failed(s->plan, 1u << s->node_number))
+		fail("parked when too old", m, "<%s> is queued on node %u, %lld s too long",
+		     e->address, s->node_number, (long long)(late / NSEC_S));
+}
+
 static void found_entry(const struct settling *s, const struct message *m, struct entry *e,
 			nsec age, const Locum__StoredRecipient *state)
 {
@@ -654,6 +723,7 @@ static void found_entry(const struct settling *s, const struct message *m, struc
 	case LOCUM__MESSAGE_STATE__MESSAGE_QUEUED:
 		e->left |= LEFT_QUEUED;
 		e->left_nodes |= 1u << s->node_number;
+		found_queued(s, m, e, age);
 		if (state && !*e->left_text)
 			str_copy(str_of(state->reply), e->left_text, sizeof(e->left_text));
 		return;

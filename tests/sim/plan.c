@@ -180,7 +180,32 @@ static void make_sizes(struct plan *p)
 /* Cuts are what the order of writes is there for: many of them, each soon over. */
 static uint32_t most_faults(enum temper t)
 {
-	return t == STORM || t == CUTS ? FAULTS_MAX : FAULTS_MAX / 4;
+	return t == STORM || t == CUTS ? 48 : 12;
+}
+
+static struct fault *add_fault(struct plan *p, enum fault_kind kind, nsec at, nsec lasts)
+{
+	struct fault *f = &p->fault[p->faults++];
+
+	must(p->faults <= FAULTS_MAX);
+	*f = (struct fault){ .enabled = true, .at = at, .lasts = lasts, .kind = kind };
+	p->healed_at = MAX(p->healed_at, at + lasts + 11 * NSEC_MINUTE);
+	return f;
+}
+
+/* In some plans a domain's mail may not wait long, and its primary is away for longer. */
+static void make_impatience(struct plan *p)
+{
+	uint32_t d = pick_later(p->domains);
+	struct fault *f;
+
+	if (p->calm || pick_later(4))
+		return;
+	p->hold[d] = (5 + pick_later(16)) * NSEC_MINUTE;
+	f = add_fault(p, FAULT_PRIMARY, (1 + pick_later(40)) * NSEC_MINUTE,
+		      p->hold[d] + (5 + pick_later(26)) * NSEC_MINUTE);
+	f->node = p->primary_of[d];
+	f->detail = pick_later(3) ? MOOD_DOWN : MOOD_BUSY;
 }
 
 void plan_make(uint64_t seed, struct plan *p)
@@ -205,6 +230,7 @@ void plan_make(uint64_t seed, struct plan *p)
 		make_client(p, &p->client[i]);
 	later = ~seed;
 	make_sizes(p);
+	make_impatience(p);
 }
 
 void plan_add(struct plan *p, const struct fault *f)

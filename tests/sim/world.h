@@ -14,7 +14,7 @@
 #define NODES_MAX 3
 #define DOMAINS_MAX 6
 #define PRIMARIES_MAX 4
-#define FAULTS_MAX 48
+#define FAULTS_MAX 56
 #define CLIENTS_MAX 96
 #define RECIPIENTS_MAX 8
 #define SENDER_SIZE 128
