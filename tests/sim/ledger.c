@@ -63,6 +63,14 @@ struct message {
 	uint32_t entries;
 };
 
+/* The words of a refusal, and whom they are about. */
+struct said {
+	char text[96], recipient[64];
+	uint32_t number; /* of the message; 0: not known, at RCPT */
+};
+
+static struct said *refusals;
+static size_t refusal_count;
 static struct message *messages;
 static size_t message_count;
 static uint64_t unsettled; /* acknowledged recipients neither delivered nor refused */
@@ -621,7 +629,19 @@ static void refuse_some(str recipient)
 	}
 }
 
-void ledger_refused(uint32_t primary, const char *from, const char *recipient, str bytes)
+static void remember_refusal(const struct refusal *r, uint32_t number)
+{
+	struct said *s;
+
+	refusals = reallocarray(refusals, refusal_count + 1, sizeof(*refusals));
+	must(refusals);
+	s = &refusals[refusal_count++];
+	s->number = number;
+	must(str_copy(str_of(r->text), s->text, sizeof(s->text)));
+	must(str_copy(str_of(r->recipient), s->recipient, sizeof(s->recipient)));
+}
+
+void ledger_refused(const struct refusal *r)
 {
 	struct hop hops[NODES_MAX];
 	struct message *m;
@@ -629,16 +649,18 @@ void ledger_refused(uint32_t primary, const char *from, const char *recipient, s
 	char where[64];
 	int n;
 
-	if (bytes.n == 0) {
-		refuse_some(str_of(recipient));
+	if (r->bytes.n == 0) {
+		remember_refusal(r, 0);
+		refuse_some(str_of(r->recipient));
 		return;
 	}
-	snprintf(where, sizeof(where), "primary %u, which refuses it", primary);
-	m = check_bytes("byte-exact", where, bytes, hops, &n);
-	check_sender(m, where, str_of(from));
-	e = find_entry(m, str_of(recipient));
+	snprintf(where, sizeof(where), "primary %u, which refuses it", r->primary);
+	m = check_bytes("byte-exact", where, r->bytes, hops, &n);
+	check_sender(m, where, str_of(r->from));
+	e = find_entry(m, str_of(r->recipient));
 	if (!e)
-		fail("right recipient", m, "%s: offered for <%s>", where, recipient);
+		fail("right recipient", m, "%s: offered for <%s>", where, r->recipient);
+	remember_refusal(r, m->number);
 	refuse(m, e);
 }
 
@@ -670,6 +692,40 @@ static bool reads_failed(const struct plan *p, uint32_t nodes)
 	return false;
 }
 
+static bool was_said(const struct message *m, const struct entry *e, const char *reply)
+{
+	for (size_t i = 0; i < refusal_count; i++) {
+		const struct said *s = &refusals[i];
+
+		if (strcmp(s->text, reply) == 0 && strcmp(s->recipient, e->address) == 0 &&
+		    (s->number == 0 || s->number == m->number))
+			return true;
+	}
+	return false;
+}
+
+/* The primary's own words; the next node's, where it is too large for that; smtpout's, where the disk gave an error. */
+static bool explains_held(const struct settling *s, const struct message *m, const struct entry *e,
+			  const char *reply)
+{
+	if (was_said(m, e, reply))
+		return true;
+	if (is_too_large_to_relay(m) && strcmp(reply, "552 5.3.4 Message too large") == 0)
+		return true;
+	return reads_failed(s->plan, 1u << s->node_number) &&
+	       (strcmp(reply, "the spool cannot read the message") == 0 ||
+		strcmp(reply, "the message in the spool is shorter than it was") == 0);
+}
+
+static bool explains_parked(const struct settling *s, const struct entry *e, const char *reply)
+{
+	char text[96];
+
+	snprintf(text, sizeof(text), "older than the hold time of its domain (%.1f days)",
+		 (double)s->plan->hold[e->domain] / (double)NSEC_DAY);
+	return strcmp(reply, text) == 0;
+}
+
 static void found_held(const struct settling *s, const struct message *m, struct entry *e,
 		       const char *reply)
 {
@@ -677,9 +733,10 @@ static void found_held(const struct settling *s, const struct message *m, struct
 	e->left_nodes |= 1u << s->node_number;
 	s->counts->held++;
 	str_copy(str_of(reply), e->left_text, sizeof(e->left_text));
-	if (!*reply)
-		fail("held, not lost", m, "<%s> is held on node %u without a reason", e->address,
-		     s->node_number);
+	if (!explains_held(s, m, e, reply))
+		fail("every held message explained", m,
+		     "<%s> is held on node %u, and nobody said \"%s\" of it", e->address,
+		     s->node_number, reply);
 }
 
 /* age: on the node's clock, when it was parked */
@@ -691,6 +748,10 @@ static void found_parked(const struct settling *s, const struct message *m, stru
 	e->left |= LEFT_PARKED;
 	s->counts->parked++;
 	str_copy(str_of(reply), e->left_text, sizeof(e->left_text));
+	if (!explains_parked(s, e, reply))
+		fail("every held message explained", m,
+		     "<%s> is parked on node %u, and \"%s\" is not why", e->address, s->node_number,
+		     reply);
 	if (left > PARKED_SLACK + clock_steps(s->plan, s->node_number))
 		fail("parked only when too old", m, "<%s> is parked on node %u, %lld s too early",
 		     e->address, s->node_number, (long long)(left / NSEC_S));

@@ -19,6 +19,7 @@
 #define IDLE_TIME (5 * NSEC_MINUTE)
 #define GREY_TIME NSEC_MINUTE
 #define GREY_MAX 512
+#define REFUSAL_SIZE 96
 
 struct primary {
 	uint32_t number;
@@ -202,18 +203,41 @@ static bool grey_refuses(struct primary *p, const char *from, const char *to)
 	return true;
 }
 
+/* No two refusals have the same words. Every other one has two lines. */
+static void refuse(struct session *s, const char *recipient, str bytes, const char *words,
+		   char ret_reply[static REFUSAL_SIZE])
+{
+	static unsigned count;
+	unsigned code = bytes.n ? 554 : 550;
+	char text[REFUSAL_SIZE];
+
+	count += !bytes.n || recipient == s->to[0];
+	snprintf(text, sizeof(text), "%u %s, says p%u, refusal %u", code, words, s->primary->number,
+		 count);
+	if (count % 2)
+		snprintf(ret_reply, REFUSAL_SIZE, "%u-%s,\r\n%u says p%u, refusal %u", code, words,
+			 code, s->primary->number, count);
+	else
+		memcpy(ret_reply, text, REFUSAL_SIZE);
+	ledger_refused(&(struct refusal){ .primary = s->primary->number,
+					  .from = s->from,
+					  .recipient = recipient,
+					  .bytes = bytes,
+					  .text = text });
+}
+
 static int take_rcpt(struct task *tk, struct session *s, str line)
 {
 	struct primary *p = s->primary;
-	char to[128];
+	char to[128], reply[REFUSAL_SIZE];
 
 	if (!s->has_from)
 		return say(tk, s, "503 5.5.1 MAIL first");
 	if (!path_of(line, to, sizeof(to)) || s->to_count == RECIPIENTS_MAX)
 		return say(tk, s, "452 4.5.3 no");
 	if (starts(str_of(to), "unknown")) {
-		ledger_refused(p->number, s->from, to, STR_NONE);
-		return say(tk, s, "550 5.1.1 no such user");
+		refuse(s, to, STR_NONE, "5.1.1 no such user", reply);
+		return say(tk, s, reply);
 	}
 	if (p->mood == MOOD_GREYLISTING && grey_refuses(p, s->from, to))
 		return say(tk, s, "450 4.2.0 greylisted, come back later");
@@ -283,11 +307,12 @@ static void tell_ledger(const struct session *s, bool replied)
 static int decide(struct task *tk, struct session *s)
 {
 	struct primary *p = s->primary;
+	char reply[REFUSAL_SIZE];
 
 	if (to_be_refused(s)) {
 		for (uint32_t i = 0; i < s->to_count; i++)
-			ledger_refused(p->number, s->from, s->to[i], buf_str(&s->message));
-		return say(tk, s, "554 5.7.1 not that");
+			refuse(s, s->to[i], buf_str(&s->message), "5.7.1 not that", reply);
+		return say(tk, s, reply);
 	}
 	if (p->mood == MOOD_DEFERRING && sim_percent(DICE_PRIMARY, 50))
 		return say(tk, s, "451 4.3.0 not now, all of you");

@@ -184,8 +184,15 @@ struct receipt {
 };
 /* The primary took a message, or would have when its reply had come through. Checks everything that can be checked now. */
 void ledger_receipt(const struct receipt *r);
-/* The primary refused for good (5xx) at RCPT or the final dot: the bytes as far as known (empty at RCPT), one recipient. */
-void ledger_refused(uint32_t primary, const char *from, const char *recipient, str bytes);
+/* The primary refused for good (5xx) at RCPT or the final dot. */
+struct refusal {
+	uint32_t primary;
+	const char *from, *recipient;
+	str bytes; /* as far as known: empty at RCPT */
+	const char
+		*text; /* its words, of which no two are the same; several lines joined by spaces */
+};
+void ledger_refused(const struct refusal *r);
 
 struct world_counts {
 	uint64_t messages, acknowledged, refused, too_large, at_limit, unanswered, deliveries,
