@@ -72,6 +72,12 @@ static void on_client_table(struct server *srv, struct ipc_message *m)
 	must(fd >= 0 && server_share_clients(srv, fd) == 0);
 }
 
+static void on_offers(struct server *srv, const Locum__PrimaryOffers *said)
+{
+	if (offers_update(&srv->offers, said) < 0)
+		log_error("offers.failed", K_ERR(-ENOMEM));
+}
+
 static void message(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)
 {
 	struct worker *w = arg;
@@ -81,6 +87,8 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 	(void)ch;
 	if (m->packet->body_case == LOCUM__PACKET__BODY_SPOOL_STATE)
 		srv->spool_accepting = m->packet->spool_state->accepting;
+	else if (m->packet->body_case == LOCUM__PACKET__BODY_PRIMARY_OFFERS)
+		on_offers(srv, m->packet->primary_offers);
 	else if (m->packet->body_case == LOCUM__PACKET__BODY_CLIENT_TABLE)
 		on_client_table(srv, m);
 }

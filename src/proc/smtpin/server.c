@@ -31,6 +31,7 @@ void server_init(struct server *srv, struct worker *w)
 	group_init(&srv->background, w->loop);
 	list_init(&srv->session_list);
 	list_init(&srv->incoming);
+	offers_init(&srv->offers);
 }
 
 int server_configure(struct server *srv, struct conf *conf)
@@ -244,4 +245,5 @@ void server_shutdown(struct task *tk, struct server *srv)
 	group_wait(tk, &srv->accepting, task_in(tk, ABORT_TIME));
 	settings_unref(srv->settings);
 	srv->settings = NULL;
+	offers_done(&srv->offers);
 }

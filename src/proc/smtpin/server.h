@@ -9,6 +9,7 @@
 #include "proc/smtpin/body.h"
 #include "ipc/ipc.h"
 #include "proc/client_table.h"
+#include "proc/smtpin/offers.h"
 #include "proc/worker.h"
 #include "proc/smtpin/settings.h"
 
@@ -21,6 +22,7 @@ struct server {
 	struct channel *spoold;    /* NULL: away */
 	struct channel *netd;
 	bool spool_accepting; /* as spoold said last */
+	struct offers offers;  /* likewise */
 	bool closing;         /* no new sessions, no new transactions */
 
 	struct group accepting, sessions, background;

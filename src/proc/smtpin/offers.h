@@ -1,0 +1,50 @@
+/*
+ * offers: what the primaries said they can do when they were last seen, as spoold tells it
+ * (PrimaryOffers), and what we may therefore announce ourselves; docs/decisions/0005 has the
+ * reasons. One struct a process, in struct server. Nothing here parks.
+ *
+ * Bounded by the configured domains: spoold says no others, and begins anew (`first`) whenever its
+ * configuration changes. A domain that was never said is one whose primary was never seen.
+ */
+#pragma once
+
+#include "base/map.h"
+#include "conf/conf.h"
+#include "ipc/locum.pb-c.h"
+#include "smtp/ehlo.h"
+
+/* More than any configuration that could be held in memory a dozen times. */
+#define OFFERS_DOMAINS_MAX 1000000
+
+/* Of one domain's primary. */
+struct offer {
+	unsigned offers; /* enum ehlo_extension; EHLO_STARTTLS too when it was spoken to over TLS */
+	uint64_t size_bytes; /* 0: it did not say */
+};
+
+/* What depends on the primaries. The rest is ours alone and always announced. */
+struct announced {
+	bool smtputf8, requiretls; /* at least one primary offers it */
+	bool dsn, binarymime;      /* every primary was seen and offers it */
+	uint64_t size_bytes;       /* the smaller of ours and the largest that a primary takes */
+};
+
+struct offers {
+	struct map by_domain;
+	/* what was counted last, until something changes */
+	bool counted;
+	struct conf *counted_for; /* a reference */
+	struct announced announced;
+};
+
+void offers_init(struct offers *o);
+void offers_done(struct offers *o);
+
+/* What spoold sent. 0 or -ENOMEM: what did not fit counts as never seen. */
+int offers_update(struct offers *o, const Locum__PrimaryOffers *said);
+/* Of the domain, case ignored. False: its primary was never seen, *ret_offer is all zero. */
+bool offers_of(const struct offers *o, str domain, struct offer *ret_offer);
+/* Was the domain's primary seen, and did it offer all of these (enum ehlo_extension, or-ed)? */
+bool offers_has(const struct offers *o, str domain, unsigned extensions);
+/* Cheap when nothing changed since the last call; otherwise a walk over all domains. */
+void offers_announced(struct offers *o, struct conf *conf, struct announced *ret_announced);
