@@ -76,7 +76,7 @@ static json_t *js_listen(const struct conf_listen *l)
 
 	json_object_set_new(o, "name", js_text(l->name));
 	json_object_set_new(o, "address", json_string(addr_text(&l->address, text)));
-	json_object_set_new(o, "tls", json_boolean(l->tls_certificate.n > 0));
+	json_object_set_new(o, "tls", json_boolean(l->tls != CONF_TLS_OFF));
 	return o;
 }
 
@@ -131,7 +131,7 @@ static int print_listen(struct cli *cli, const struct conf *c)
 
 		table_add(&t, l->name);
 		table_add(&t, str_of(addr_text(&l->address, text)));
-		table_add(&t, l->tls_certificate.n ? l->tls_certificate : STR("no"));
+		table_add(&t, l->certificate_count ? l->certificates[0].certificate : STR("no"));
 	}
 	return table_print(&t, cli->out, 0, cli->width, cli->coloured);
 }

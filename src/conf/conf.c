@@ -25,6 +25,14 @@ struct conf *conf_ref(struct conf *c)
 	return c;
 }
 
+static void wipe_keys(const struct conf_listen *l)
+{
+	for (size_t i = 0; i < l->certificate_count; i++)
+		if (l->certificates[i].key_pem.n)
+			explicit_bzero((char *)l->certificates[i].key_pem.p,
+				       l->certificates[i].key_pem.n);
+}
+
 void conf_unref(struct conf *c)
 {
 	if (!c)
@@ -34,8 +42,7 @@ void conf_unref(struct conf *c)
 		return;
 	/* Everybody who maps this memory later must not find a key in it. */
 	for (size_t i = 0; i < c->listen_count; i++)
-		if (c->listen[i].key_pem.n)
-			explicit_bzero((char *)c->listen[i].key_pem.p, c->listen[i].key_pem.n);
+		wipe_keys(&c->listen[i]);
 	map_done(&c->domains_by_name);
 	arena_done(&c->arena);
 	free(c);
@@ -85,6 +92,32 @@ bool conf_is_our_address(const struct conf *c, const struct addr *a)
 		if (!addr_is_any(&c->listen[i].address) && addr_same_ip(&c->listen[i].address, a))
 			return true;
 	return false;
+}
+
+static bool network_has(const struct conf_network *n, const struct addr *a)
+{
+	size_t bytes = n->bits / 8;
+	unsigned rest = n->bits % 8;
+
+	if (n->address.family != a->family || memcmp(n->address.ip, a->ip, bytes) != 0)
+		return false;
+	return rest == 0 || (n->address.ip[bytes] ^ a->ip[bytes]) >> (8 - rest) == 0;
+}
+
+bool conf_network_has(const struct conf_network *networks, size_t count, const struct addr *a)
+{
+	for (size_t i = 0; i < count; i++)
+		if (network_has(&networks[i], a))
+			return true;
+	return false;
+}
+
+int conf_symbol(const struct conf *c, str name)
+{
+	for (size_t i = 0; i < c->symbol_count; i++)
+		if (str_case_eq(c->symbols[i].name, name))
+			return (int)i;
+	return -1;
 }
 
 static int address_cmp(const void *key, const void *element)

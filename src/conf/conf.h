@@ -18,12 +18,72 @@ enum conf_acceptance { ACCEPT_LIVE, ACCEPT_DEFER, ACCEPT_QUEUE };
 enum conf_recipients { RECIPIENTS_LEARN, RECIPIENTS_ANY, RECIPIENTS_FILE };
 enum conf_filter { FILTER_STANDARD, FILTER_AUTH_ONLY, FILTER_OFF };
 
+enum conf_tls { CONF_TLS_OFF, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
+
+/* IPv4 or IPv6, with its port 0; the bits of the host are 0. IPv4: 0 to 32 bits, IPv6: 0 to 128. */
+struct conf_network {
+	struct addr address;
+	uint8_t bits;
+};
+
+/* A chain and the key that belongs to its first certificate. */
+struct conf_certificate {
+	str certificate, key;         /* paths */
+	str certificate_pem, key_pem; /* their contents, read by locumd; packed for smtpin only */
+};
+
 struct conf_listen {
 	str name;
 	struct addr address;
-	str tls_certificate, tls_key; /* paths; empty: no STARTTLS */
-	str certificate_pem, key_pem; /* their contents, read by locumd; packed for smtpin only */
+	enum conf_tls tls;
+	struct conf_certificate
+		*certificates;    /* [0] is the default, the others are chosen by SNI */
+	size_t certificate_count; /* at least 1 unless tls is off */
+	str client_ca;            /* path; a client whose certificate it signed is a trusted one */
+	str client_ca_pem;        /* its content; packed for smtpin only */
 	bool proxy_protocol;
+	struct conf_network *proxy_from; /* who may say PROXY */
+	size_t proxy_from_count;         /* at least 1 with proxy_protocol */
+};
+
+/* What a symbol does at RCPT for a domain: nothing and it is not looked for where that saves work, its score
+ * is noted, or 550. */
+enum conf_effect { EFFECT_OFF, EFFECT_SCORE, EFFECT_REFUSE };
+
+/* The built-in symbols: their index in conf->symbols. Lists follow, in the order of the file. */
+enum conf_check {
+	CHECK_EARLY_TALKER,
+	CHECK_FOREIGN_PROTOCOL,
+	CHECK_PIPELINING,
+	CHECK_UNKNOWN_COMMANDS,
+	CHECK_NO_REVERSE_NAME,
+	CHECK_REVERSE_UNCONFIRMED,
+	CHECK_HELO_OURS,
+	CHECK_HELO_BARE_WORD,
+	CHECK_HELO_LITERAL,
+	CHECK_HELO_UNKNOWN,
+	CHECK_COUNT,
+};
+
+#define CONF_SYMBOLS_MAX 64 /* a set of them is a uint64_t */
+
+struct conf_symbol {
+	str name;                /* lower case */
+	double score;            /* negative: speaks for the client */
+	enum conf_effect effect; /* default of all domains */
+};
+
+/* Answers first to last of a list, in host order, within 127.0.0.0/8. */
+struct conf_code {
+	uint32_t first, last;
+};
+
+/* A DNS list. Its symbol is conf->symbols[CHECK_COUNT + its index]. */
+struct conf_list {
+	str name, zone; /* the zone as a domain name: lower case, no final dot */
+	struct conf_code *codes;
+	size_t code_count; /* at least 1 */
+	bool allow;        /* being listed speaks for the client */
 };
 
 /* Where a domain's mail goes: the better MX records, or named hosts in order. */
@@ -45,6 +105,7 @@ struct conf_domain {
 	size_t address_count;
 	nsec hold;
 	enum conf_filter filter;
+	enum conf_effect *effects; /* one a symbol */
 };
 
 struct conf {
@@ -62,6 +123,15 @@ struct conf {
 
 	struct conf_listen *listen;
 	size_t listen_count;
+	struct conf_network
+		*trusted; /* may use XCLIENT and XFORWARD; no checks, no rates, no tarpit */
+	size_t trusted_count;
+
+	nsec greet_delay; /* 0: none */
+	struct conf_symbol *symbols;
+	size_t symbol_count; /* CHECK_COUNT + list_count, at most CONF_SYMBOLS_MAX */
+	struct conf_list *lists;
+	size_t list_count;
 
 	struct {
 		struct addr *servers; /* none: resolve from the root */
@@ -73,9 +143,18 @@ struct conf {
 		uint64_t message_bytes;
 		uint32_t sessions;
 		uint32_t sessions_per_client;
+		uint32_t sessions_per_network; /* IPv4 /24, IPv6 /48 */
 		uint32_t recipients;
 		uint32_t hops; /* Received headers at most */
 	} limits;
+
+	/* Of one client (IPv4 address, IPv6 /64) in an hour; 0: no limit. */
+	struct {
+		uint32_t messages;
+		uint32_t recipients;
+		uint32_t unknown_recipients;
+		uint32_t errors;
+	} rates;
 
 	struct {
 		uint64_t segment_bytes;
@@ -112,6 +191,10 @@ const struct conf_domain *conf_domain(const struct conf *c, str name);
 bool conf_is_our_name(const struct conf *c, str name);
 /* One of `addresses` or of the listeners' own? The port does not matter. */
 bool conf_is_our_address(const struct conf *c, const struct addr *a);
+/* Is the address in one of the networks? The port does not matter. */
+bool conf_network_has(const struct conf_network *networks, size_t count, const struct addr *a);
+/* The index of the symbol of that name, case ignored, or -1. */
+int conf_symbol(const struct conf *c, str name);
 /* recipients = file:PATH: does the file name this mailbox, case ignored? Postmaster always exists. */
 bool conf_recipient_listed(const struct conf_domain *d, str address);
 

@@ -32,8 +32,7 @@ static int no_passphrase(char *to, int size, int writing, void *arg)
 	return -1;
 }
 
-static int load_pem(struct conf_reader *r, const struct conf_listen *l, const char *option,
-		    str path, str *to)
+static int load_pem(struct conf_reader *r, unsigned line, const char *option, str path, str *to)
 {
 	size_t bytes;
 	char *text;
@@ -41,7 +40,7 @@ static int load_pem(struct conf_reader *r, const struct conf_listen *l, const ch
 
 	if (result < 0)
 		return conf_fail(
-			r, conf_line_of(r, l, option),
+			r, line,
 			"%s \"%.*s\" cannot be read: %s; correct the path or its permissions",
 			option, SHOW(path), strerror(-result));
 	*to = arena_str(&r->conf->arena, str_mem(text, bytes));
@@ -51,25 +50,26 @@ static int load_pem(struct conf_reader *r, const struct conf_listen *l, const ch
 }
 
 /* An expired certificate still encrypts, and most senders do not look: say it, go on. */
-static int note_dates(struct conf_reader *r, const struct conf_listen *l, const X509 *x)
+static int note_dates(struct conf_reader *r, const struct conf_listen *l, str path, const X509 *x)
 {
 	time_t now = (time_t)(sys_now_wall() / NSEC_S);
 
 	if (X509_cmp_time(X509_get0_notAfter(x), &now) < 0)
 		return conf_note(r,
 				 "the certificate of listen \"%.*s\" (%.*s) has expired: renew it",
-				 SHOW(l->name), SHOW(l->tls_certificate));
+				 SHOW(l->name), SHOW(path));
 	if (X509_cmp_time(X509_get0_notBefore(x), &now) > 0)
 		return conf_note(r, "the certificate of listen \"%.*s\" (%.*s) is not valid yet",
-				 SHOW(l->name), SHOW(l->tls_certificate));
+				 SHOW(l->name), SHOW(path));
 	return 0;
 }
 
-static int check_pair(struct conf_reader *r, const struct conf_listen *l)
+static int check_pair(struct conf_reader *r, const struct conf_listen *l, size_t index)
 {
+	const struct conf_certificate *pair = &l->certificates[index];
 	_cleanup_(bio_freep) BIO *chain =
-		BIO_new_mem_buf(l->certificate_pem.p, (int)l->certificate_pem.n);
-	_cleanup_(bio_freep) BIO *secret = BIO_new_mem_buf(l->key_pem.p, (int)l->key_pem.n);
+		BIO_new_mem_buf(pair->certificate_pem.p, (int)pair->certificate_pem.n);
+	_cleanup_(bio_freep) BIO *secret = BIO_new_mem_buf(pair->key_pem.p, (int)pair->key_pem.n);
 	_cleanup_(x509_freep) X509 *x = NULL;
 	_cleanup_(key_freep) EVP_PKEY *key = NULL;
 
@@ -78,33 +78,66 @@ static int check_pair(struct conf_reader *r, const struct conf_listen *l)
 	x = PEM_read_bio_X509(chain, NULL, no_passphrase, NULL);
 	if (!x)
 		return conf_fail(
-			r, conf_line_of(r, l, "tls_certificate"),
+			r, conf_line_of_nth(r, l, "tls_certificate", index),
 			"tls_certificate \"%.*s\" holds no certificate; it must be PEM, our own "
 			"certificate first",
-			SHOW(l->tls_certificate));
+			SHOW(pair->certificate));
 	key = PEM_read_bio_PrivateKey(secret, NULL, no_passphrase, NULL);
 	if (!key)
-		return conf_fail(r, conf_line_of(r, l, "tls_key"),
+		return conf_fail(r, conf_line_of_nth(r, l, "tls_key", index),
 				 "tls_key \"%.*s\" holds no private key; it must be PEM without a "
 				 "passphrase",
-				 SHOW(l->tls_key));
+				 SHOW(pair->key));
 	if (X509_check_private_key(x, key) != 1)
-		return conf_fail(r, conf_line_of(r, l, "tls_key"),
+		return conf_fail(r, conf_line_of_nth(r, l, "tls_key", index),
 				 "tls_key \"%.*s\" does not belong to tls_certificate \"%.*s\"; "
 				 "use the key that "
 				 "the certificate was made for",
-				 SHOW(l->tls_key), SHOW(l->tls_certificate));
-	return note_dates(r, l, x);
+				 SHOW(pair->key), SHOW(pair->certificate));
+	return note_dates(r, l, pair->certificate, x);
 }
 
-int conf_load_certificate(struct conf_reader *r, struct conf_listen *l)
+static int load_pair(struct conf_reader *r, const struct conf_listen *l, size_t index)
 {
-	int result = load_pem(r, l, "tls_certificate", l->tls_certificate, &l->certificate_pem);
+	struct conf_certificate *pair = &l->certificates[index];
+	int result = load_pem(r, conf_line_of_nth(r, l, "tls_certificate", index),
+			      "tls_certificate", pair->certificate, &pair->certificate_pem);
 
 	if (result == 0)
-		result = load_pem(r, l, "tls_key", l->tls_key, &l->key_pem);
-	if (result == 0)
-		result = check_pair(r, l);
+		result = load_pem(r, conf_line_of_nth(r, l, "tls_key", index), "tls_key", pair->key,
+				  &pair->key_pem);
+	return result < 0 ? result : check_pair(r, l, index);
+}
+
+static int load_client_ca(struct conf_reader *r, struct conf_listen *l)
+{
+	unsigned line = conf_line_of(r, l, "tls_client_ca");
+	int result = load_pem(r, line, "tls_client_ca", l->client_ca, &l->client_ca_pem);
+	_cleanup_(bio_freep) BIO *text = NULL;
+	_cleanup_(x509_freep) X509 *x = NULL;
+
+	if (result < 0)
+		return result;
+	text = BIO_new_mem_buf(l->client_ca_pem.p, (int)l->client_ca_pem.n);
+	if (!text)
+		return conf_fail_memory(r);
+	x = PEM_read_bio_X509(text, NULL, no_passphrase, NULL);
+	if (!x)
+		return conf_fail(r, line,
+				 "tls_client_ca \"%.*s\" holds no certificate; it must be PEM, "
+				 "the certificates of those who sign clients",
+				 SHOW(l->client_ca));
+	return 0;
+}
+
+int conf_load_certificates(struct conf_reader *r, struct conf_listen *l)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < l->certificate_count && result == 0; i++)
+		result = load_pair(r, l, i);
+	if (result == 0 && l->client_ca.n)
+		result = load_client_ca(r, l);
 	ERR_clear_error();
 	return result;
 }

@@ -26,6 +26,8 @@ static int check_presence(struct conf_reader *r)
 				c->limits.sessions);
 		r->conf->limits.sessions_per_client = c->limits.sessions;
 	}
+	r->conf->limits.sessions_per_network = (uint32_t)MIN(
+		(uint64_t)10 * c->limits.sessions_per_client, (uint64_t)c->limits.sessions);
 	return 0;
 }
 
@@ -37,6 +39,22 @@ static bool printable(str s)
 		if (s.p[i] <= ' ' || s.p[i] > '~')
 			return false;
 	return true;
+}
+
+static int check_tls(struct conf_reader *r, struct conf_listen *l)
+{
+	for (size_t i = 0; i < l->certificate_count; i++) {
+		if (!l->certificates[i].key.n)
+			return conf_fail(r, conf_line_of_nth(r, l, "tls_certificate", i),
+					 "tls_certificate without tls_key; add the private key "
+					 "that belongs to it");
+		if (!l->certificates[i].certificate.n)
+			return conf_fail(
+				r, conf_line_of_nth(r, l, "tls_key", i),
+				"tls_key without tls_certificate; add the certificate chain");
+	}
+	l->tls = l->certificate_count ? CONF_TLS_STARTTLS : CONF_TLS_OFF;
+	return conf_load_certificates(r, l);
 }
 
 static int check_listen(struct conf_reader *r, struct conf_listen *l)
@@ -58,16 +76,7 @@ static int check_listen(struct conf_reader *r, struct conf_listen *l)
 				r, conf_line_of(r, l, "address"),
 				"listen \"%.*s\" and \"%.*s\" have the same address; change one",
 				SHOW(other->name), SHOW(l->name));
-	if (l->tls_certificate.n && !l->tls_key.n)
-		return conf_fail(
-			r, conf_line_of(r, l, "tls_certificate"),
-			"tls_certificate without tls_key; add the private key that belongs to it");
-	if (l->tls_key.n && !l->tls_certificate.n)
-		return conf_fail(r, conf_line_of(r, l, "tls_key"),
-				 "tls_key without tls_certificate; add the certificate chain");
-	if (l->tls_certificate.n)
-		return conf_load_certificate(r, l);
-	return 0;
+	return check_tls(r, l);
 }
 
 /* --- domains --- */

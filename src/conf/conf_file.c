@@ -108,6 +108,27 @@ unsigned conf_line_of(const struct conf_reader *r, const void *target, const cha
 	return r->line_last;
 }
 
+unsigned conf_line_of_nth(const struct conf_reader *r, const void *target, const char *option,
+			  size_t index)
+{
+	const struct conf_entry *e = conf_entry_of(r, target, option);
+
+	for (; e && e < r->entries + r->entry_count; e++)
+		if (r->blocks[e->block].target == target && strcmp(e->option->name, option) == 0 &&
+		    index-- == 0)
+			return e->line;
+	return conf_line_of(r, target, option);
+}
+
+size_t conf_entry_index(const struct conf_reader *r, const struct conf_entry *e)
+{
+	size_t index = 0;
+
+	for (const struct conf_entry *i = r->entries; i < e; i++)
+		index += i->block == e->block && i->option == e->option;
+	return index;
+}
+
 /* --- files --- */
 
 int conf_read_whole(const char *path, size_t bytes_max, char **ret_text, size_t *ret_bytes)

@@ -8,6 +8,8 @@
 
 #include <stdarg.h>
 
+#define CERTIFICATES_MAX 64 /* of one listener */
+
 /* --- scalars --- */
 
 static int take_number(struct conf_reader *r, const struct conf_entry *e, uint64_t least,
@@ -259,18 +261,38 @@ static int take_listen_address(struct conf_reader *r, void *target, const struct
 	return take_address(r, e, 25, &l->address);
 }
 
+/* The pair that this certificate or key belongs to: the nth with the nth. */
+static int pair_of(struct conf_reader *r, struct conf_listen *l, const struct conf_entry *e,
+		   struct conf_certificate **ret)
+{
+	size_t index = conf_entry_index(r, e);
+
+	if (index == CERTIFICATES_MAX)
+		return conf_fail(r, e->line, "%s has more than %d values; remove some",
+				 e->option->name, CERTIFICATES_MAX);
+	if (index == l->certificate_count) {
+		if (conf_grow(r->conf, &l->certificates, index, sizeof(**ret)) < 0)
+			return conf_fail_memory(r);
+		l->certificates[l->certificate_count++] = (struct conf_certificate){ 0 };
+	}
+	*ret = &l->certificates[index];
+	return 0;
+}
+
 static int take_tls_certificate(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
-	struct conf_listen *l = target;
+	struct conf_certificate *pair;
+	int result = pair_of(r, target, e, &pair);
 
-	return take_path(r, e, &l->tls_certificate);
+	return result < 0 ? result : take_path(r, e, &pair->certificate);
 }
 
 static int take_tls_key(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
-	struct conf_listen *l = target;
+	struct conf_certificate *pair;
+	int result = pair_of(r, target, e, &pair);
 
-	return take_path(r, e, &l->tls_key);
+	return result < 0 ? result : take_path(r, e, &pair->key);
 }
 
 static int take_proxy_protocol(struct conf_reader *r, void *target, const struct conf_entry *e)
@@ -516,8 +538,8 @@ const struct conf_option conf_options[] = {
 	{ SECTION_PROCESSES, "smtpin", ONE, take_smtpin },
 	{ SECTION_PROCESSES, "filter", ONE, take_filter_processes },
 	{ SECTION_LISTEN, "address", ONE, take_listen_address },
-	{ SECTION_LISTEN, "tls_certificate", ONE, take_tls_certificate },
-	{ SECTION_LISTEN, "tls_key", ONE, take_tls_key },
+	{ SECTION_LISTEN, "tls_certificate", LIST, take_tls_certificate },
+	{ SECTION_LISTEN, "tls_key", LIST, take_tls_key },
 	{ SECTION_LISTEN, "proxy_protocol", ONE, take_proxy_protocol },
 	{ SECTION_DNS, "servers", LIST, take_server },
 	{ SECTION_DNS, "trust_anchor", ONE, take_trust_anchor },
@@ -551,6 +573,8 @@ static void set_defaults(struct conf *c)
 	c->limits.sessions_per_client = 50;
 	c->limits.recipients = 1000;
 	c->limits.hops = 50;
+	c->rates.unknown_recipients = 300;
+	c->rates.errors = 300;
 	c->spool.segment_bytes = (uint64_t)64 << 20;
 	c->spool.reserve_bytes = (uint64_t)256 << 20;
 }
@@ -610,10 +634,12 @@ int conf_take(struct conf_reader *r)
 
 	set_defaults(r->conf);
 	result = start_blocks(r);
+	if (result == 0)
+		result = conf_start_symbols(r);
 	for (size_t i = 0; i < r->entry_count && result == 0; i++) {
 		const struct conf_entry *e = &r->entries[i];
 
 		result = e->option->take(r, r->blocks[e->block].target, e);
 	}
-	return result;
+	return result < 0 ? result : conf_take_effects(r);
 }

@@ -26,10 +26,19 @@ static void describe_domain(struct buf *to, const struct conf_domain *d)
 		buf_addf(to, " <%.*s>", STR_ARG(d->addresses[i]));
 }
 
-static void describe(const struct conf *c, struct buf *to)
+static void describe_listen(struct buf *to, const struct conf_listen *l)
 {
 	char text[ADDR_TEXT_SIZE];
 
+	buf_addf(to, " listen=%s@%s tls=%d", l->name.p, addr_text(&l->address, text), l->tls);
+	for (size_t i = 0; i < l->certificate_count; i++)
+		buf_addf(to, " %s,%s pem=%d,%d", l->certificates[i].certificate.p,
+			 l->certificates[i].key.p, l->certificates[i].certificate_pem.n > 0,
+			 l->certificates[i].key_pem.n > 0);
+}
+
+static void describe(const struct conf *c, struct buf *to)
+{
 	buf_addf(to, "hostname=%s", c->hostname.p);
 	for (size_t i = 0; i < c->alias_count; i++)
 		buf_addf(to, " alias=%s", c->aliases[i].p);
@@ -37,10 +46,7 @@ static void describe(const struct conf *c, struct buf *to)
 	buf_addf(to, " state_dir=%s user=%s smtpin=%u json=%d", c->state_dir.p, c->user.p,
 		 c->smtpin_processes, c->log_json);
 	for (size_t i = 0; i < c->listen_count; i++)
-		buf_addf(to, " listen=%s@%s tls=%s,%s pem=%d,%d", c->listen[i].name.p,
-			 addr_text(&c->listen[i].address, text),
-			 c->listen[i].tls_certificate.p ?: "", c->listen[i].tls_key.p ?: "",
-			 c->listen[i].certificate_pem.n > 0, c->listen[i].key_pem.n > 0);
+		describe_listen(to, &c->listen[i]);
 	describe_addresses(to, "servers", c->dns.servers, c->dns.server_count);
 	buf_addf(to,
 		 " anchor=%s size=%llu sessions=%u/%u rcpt=%u hops=%u segment=%llu reserve=%llu",
@@ -64,7 +70,7 @@ struct value {
 static const struct value values[] = {
 	{ "everything else has a default", WITH,
 	  "hostname=mx2.example.net addresses= state_dir=/var/lib/locum user=locum smtpin=0 json=0 "
-	  "listen=mx@[::]:25 tls=, pem=0,0 servers= anchor= size=52428800 sessions=20000/50 "
+	  "listen=mx@[::]:25 tls=0 servers= anchor= size=52428800 sessions=20000/50 "
 	  "rcpt=1000 hops=50 "
 	  "segment=67108864 reserve=268435456 domain=example.cz >MX:25 acceptance=0 recipients=0 "
 	  "hold=30d "
@@ -104,10 +110,10 @@ static const struct value values[] = {
 	{ "a listener's port is 25 by default", LISTEN("address = \"192.0.2.1\""),
 	  "listen=mx@192.0.2.1:25" },
 	{ "listeners keep their order", WITH "listen \"b\" { address = \"127.0.0.1:26\" }",
-	  "listen=mx@[::]:25 tls=, pem=0,0 listen=b@127.0.0.1:26" },
+	  "listen=mx@[::]:25 tls=0 listen=b@127.0.0.1:26" },
 	{ "a certificate and its key",
 	  LISTEN("address = \"[::]:25\"\ntls_certificate = \"good.crt\"\ntls_key = \"good.key\""),
-	  "tls=good.crt,good.key pem=1,1" },
+	  "tls=1 good.crt,good.key pem=1,1" },
 	{ "a good certificate needs no note",
 	  LISTEN("address = \"[::]:25\"\ntls_certificate = \"good.crt\"\ntls_key = \"good.key\""),
 	  "!certificate of" },
@@ -213,6 +219,16 @@ static void values_are_understood(void **state)
 
 /* --- the snapshot --- */
 
+static void assert_same_keys(const struct conf_listen *a, const struct conf_listen *b)
+{
+	assert_int_equal(a->certificate_count, b->certificate_count);
+	for (size_t i = 0; i < a->certificate_count; i++) {
+		assert_true(str_eq(a->certificates[i].key_pem, b->certificates[i].key_pem));
+		assert_true(str_eq(a->certificates[i].certificate_pem,
+				   b->certificates[i].certificate_pem));
+	}
+}
+
 static void the_snapshot_keeps_everything(void **state)
 {
 	(void)state;
@@ -234,7 +250,7 @@ static void the_snapshot_keeps_everything(void **state)
 			assert_ptr_equal(conf_domain(after, after->domains[k].name),
 					 &after->domains[k]);
 		for (size_t k = 0; k < after->listen_count; k++)
-			assert_true(str_eq(before->listen[k].key_pem, after->listen[k].key_pem));
+			assert_same_keys(&before->listen[k], &after->listen[k]);
 	}
 }
 
@@ -253,9 +269,9 @@ static void keys_stay_with_smtpin(void **state)
 	assert_int_equal(conf_pack(c, false, &packed), 0);
 	assert_int_equal(str_find(buf_str(&packed), STR("PRIVATE KEY")), -1);
 	assert_int_equal(conf_unpack(buf_str(&packed), &after), 0);
-	assert_int_equal(after->listen[0].key_pem.n, 0);
-	assert_int_equal(after->listen[0].certificate_pem.n, 0);
-	assert_true(str_eq(after->listen[0].tls_key, STR("good.key")));
+	assert_int_equal(after->listen[0].certificates[0].key_pem.n, 0);
+	assert_int_equal(after->listen[0].certificates[0].certificate_pem.n, 0);
+	assert_true(str_eq(after->listen[0].certificates[0].key, STR("good.key")));
 }
 
 static void a_damaged_snapshot_is_refused(void **state)

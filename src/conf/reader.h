@@ -99,13 +99,22 @@ int conf_scan(struct conf_reader *r, str text);
 int conf_parse(struct conf_reader *r, str text);
 int conf_take(struct conf_reader *r);
 int conf_check(struct conf_reader *r);
-int conf_load_certificate(struct conf_reader *r, struct conf_listen *listen);
+/* The built-in symbols, and room for those of the lists. Then, when these are known: what each does. */
+int conf_start_symbols(struct conf_reader *r);
+int conf_take_effects(struct conf_reader *r);
+/* All certificates, their keys and the CA of clients. */
+int conf_load_certificates(struct conf_reader *r, struct conf_listen *listen);
 int conf_load_recipients(struct conf_reader *r, struct conf_domain *d);
 
 /* The first entry of that option for that target, or NULL; its line, or that of the block. */
 const struct conf_entry *conf_entry_of(const struct conf_reader *r, const void *target,
 				       const char *option);
 unsigned conf_line_of(const struct conf_reader *r, const void *target, const char *option);
+/* The same of the value with that index, from 0, in a list. */
+unsigned conf_line_of_nth(const struct conf_reader *r, const void *target, const char *option,
+			  size_t index);
+/* How many values of the same option of the same block stand in front of this one? */
+size_t conf_entry_index(const struct conf_reader *r, const struct conf_entry *e);
 
 /* A whole file of at most bytes_max. 0, -EFBIG, or another errno. *ret_text is malloc'ed, with a NUL
  * behind its end. */

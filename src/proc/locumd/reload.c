@@ -45,6 +45,8 @@ static int keep_fixed(const struct supervisor *sup, struct conf *fresh, struct b
 		fresh->limits.sessions = sup->sessions_max;
 		fresh->limits.sessions_per_client =
 			MIN(fresh->limits.sessions_per_client, sup->sessions_max);
+		fresh->limits.sessions_per_network =
+			MIN(fresh->limits.sessions_per_network, sup->sessions_max);
 		fixed[count++] = "limits.sessions (more than at the start)";
 	}
 	if ((old->state_dir.n && !fresh->state_dir.p) || (old->user.n && !fresh->user.p))

@@ -20,10 +20,10 @@ int settings_new(struct conf *conf, struct settings **ret_settings, char *ret_er
 	for (size_t i = 0; i < conf->listen_count; i++) {
 		const struct conf_listen *l = &conf->listen[i];
 
-		if (!l->certificate_pem.n)
+		if (l->tls == CONF_TLS_OFF)
 			continue;
-		r = tls_server_new(l->certificate_pem, l->key_pem, &s->tls[i], ret_error,
-				   error_size);
+		r = tls_server_new(l->certificates[0].certificate_pem, l->certificates[0].key_pem,
+				   &s->tls[i], ret_error, error_size);
 		if (r < 0)
 			return r;
 	}

@@ -92,11 +92,19 @@ static inline struct conf *conf_of(const struct domain_given *domain, size_t cou
 	Locum__ConfigSnapshot c = LOCUM__CONFIG_SNAPSHOT__INIT;
 	Locum__ConfigHop hop = LOCUM__CONFIG_HOP__INIT, *hops[] = { &hop };
 	static Locum__ConfigDomain d[8], *domains[8];
+	Locum__ConfigSymbol s[CHECK_COUNT], *symbols[CHECK_COUNT];
+	Locum__ConfigRates rates = LOCUM__CONFIG_RATES__INIT;
+	uint8_t effects[CHECK_COUNT] = { 0 };
 	static uint8_t packed[4096];
 	struct conf *conf;
 
 	hop.mx = true;
 	hop.port = 25;
+	for (size_t i = 0; i < CHECK_COUNT; i++) {
+		locum__config_symbol__init(&s[i]);
+		s[i].name = (char *)"check";
+		symbols[i] = &s[i];
+	}
 	for (size_t i = 0; i < count; i++) {
 		domains[i] = &d[i];
 		locum__config_domain__init(&d[i]);
@@ -104,11 +112,16 @@ static inline struct conf *conf_of(const struct domain_given *domain, size_t cou
 		d[i].hold = domain[i].hold;
 		d[i].primary = hops;
 		d[i].n_primary = 1;
+		d[i].effects = (ProtobufCBinaryData){ .len = CHECK_COUNT, .data = effects };
 	}
 	c.hostname = (char *)"mx2.example.net";
 	c.domains = domains;
 	c.n_domains = count;
-	c.message_bytes = c.sessions = c.sessions_per_client = c.recipients = c.hops = 1000;
+	c.symbols = symbols;
+	c.n_symbols = CHECK_COUNT;
+	c.rates = &rates;
+	c.message_bytes = c.sessions = c.recipients = c.hops = 1000;
+	c.sessions_per_client = c.sessions_per_network = 1000;
 	c.segment_bytes = 1 << 20;
 	c.reserve_bytes = reserve_bytes;
 	assert_true(locum__config_snapshot__get_packed_size(&c) <= sizeof(packed));
