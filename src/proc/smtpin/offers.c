@@ -123,10 +123,12 @@ static void count(const struct offers *o, const struct conf *conf, struct announ
 	if (conf->domain_count == 0)
 		all = 0;
 	*a = (struct announced){
-		.smtputf8 = any & EHLO_SMTPUTF8,
-		.requiretls = any & EHLO_REQUIRETLS,
-		.dsn = all & EHLO_DSN,
-		.binarymime = (all & EHLO_BINARYMIME) && (all & EHLO_CHUNKING),
+		.dialect = {
+			.smtputf8 = any & EHLO_SMTPUTF8,
+			.requiretls = any & EHLO_REQUIRETLS,
+			.dsn = all & EHLO_DSN,
+			.binarymime = (all & EHLO_BINARYMIME) && (all & EHLO_CHUNKING),
+		},
 		.size_bytes = bounded ? MIN(largest, conf->limits.message_bytes)
 				      : conf->limits.message_bytes,
 	};

@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "conf/conf.h"
 #include "ipc/locum.pb-c.h"
+#include "smtp/command.h"
 #include "smtp/ehlo.h"
 
 /* More than any configuration that could be held in memory a dozen times. */
@@ -24,9 +25,10 @@ struct offer {
 
 /* What depends on the primaries. The rest is ours alone and always announced. */
 struct announced {
-	bool smtputf8, requiretls; /* at least one primary offers it */
-	bool dsn, binarymime;      /* every primary was seen and offers it */
-	uint64_t size_bytes;       /* the smaller of ours and the largest that a primary takes */
+	/* smtputf8, requiretls: at least one primary offers it; dsn, binarymime: every primary was
+	 * seen and offers it. The rest is false: not for the primaries to say. */
+	struct smtp_dialect dialect;
+	uint64_t size_bytes; /* the smaller of ours and the largest that a primary takes */
 };
 
 struct offers {

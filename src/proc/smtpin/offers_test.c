@@ -67,14 +67,14 @@ static const struct {
 	  0,
 	  0,
 	  0,
-	  { .smtputf8 = true, .requiretls = true, .size_bytes = OURS } },
+	  { .dialect.smtputf8 = true, .dialect.requiretls = true, .size_bytes = OURS } },
 	{ "also when the other was never seen",
 	  two_domains,
 	  -1,
 	  UTF8,
 	  0,
 	  0,
-	  { .smtputf8 = true, .size_bytes = OURS } },
+	  { .dialect.smtputf8 = true, .size_bytes = OURS } },
 	{ "DSN only when all offer it", two_domains, EHLO_DSN, 0, 0, 0, { .size_bytes = OURS } },
 	{ "DSN not while one was never seen",
 	  two_domains,
@@ -89,14 +89,14 @@ static const struct {
 	  EHLO_DSN,
 	  0,
 	  0,
-	  { .dsn = true, .smtputf8 = true, .size_bytes = OURS } },
+	  { .dialect.dsn = true, .dialect.smtputf8 = true, .size_bytes = OURS } },
 	{ "BINARYMIME when all offer it with CHUNKING",
 	  two_domains,
 	  BINARY,
 	  BINARY,
 	  0,
 	  0,
-	  { .binarymime = true, .size_bytes = OURS } },
+	  { .dialect.binarymime = true, .size_bytes = OURS } },
 	{ "BINARYMIME without CHUNKING is of no use",
 	  two_domains,
 	  BINARY,
@@ -138,7 +138,7 @@ static const struct {
 	  0,
 	  0,
 	  0,
-	  { .dsn = true, .size_bytes = OURS } },
+	  { .dialect.dsn = true, .size_bytes = OURS } },
 };
 
 static void what_is_announced(void **state)
@@ -156,9 +156,10 @@ static void what_is_announced(void **state)
 		if (cases[i].b >= 0)
 			say(&o, false, "b.example", (unsigned)cases[i].b, cases[i].b_size);
 		offers_announced(&o, conf, &got);
-		if (got.smtputf8 != cases[i].want.smtputf8 ||
-		    got.requiretls != cases[i].want.requiretls || got.dsn != cases[i].want.dsn ||
-		    got.binarymime != cases[i].want.binarymime ||
+		if (got.dialect.smtputf8 != cases[i].want.dialect.smtputf8 ||
+		    got.dialect.requiretls != cases[i].want.dialect.requiretls ||
+		    got.dialect.dsn != cases[i].want.dialect.dsn ||
+		    got.dialect.binarymime != cases[i].want.dialect.binarymime ||
 		    got.size_bytes != cases[i].want.size_bytes)
 			fail_msg("%s", cases[i].requirement);
 		offers_done(&o);
@@ -176,15 +177,15 @@ static void a_change_is_announced_at_once(void **state)
 	offers_init(&o);
 	say(&o, true, "a.example", EHLO_DSN, 0);
 	offers_announced(&o, conf, &got);
-	assert_false(got.dsn);
+	assert_false(got.dialect.dsn);
 	offers_announced(&o, other, &got);
-	assert_true(got.dsn);
+	assert_true(got.dialect.dsn);
 	say(&o, false, "b.example", EHLO_DSN, 0);
 	offers_announced(&o, conf, &got);
-	assert_true(got.dsn);
+	assert_true(got.dialect.dsn);
 	say(&o, false, "a.example", 0, 0);
 	offers_announced(&o, conf, &got);
-	assert_false(got.dsn);
+	assert_false(got.dialect.dsn);
 	offers_done(&o);
 	conf_unref(conf);
 	conf_unref(other);
