@@ -47,6 +47,7 @@ struct entry {
 	bool refused;     /* for good, by its primary */
 	nsec first_at, last_at;
 	uint32_t came_over; /* a bit for each node that had a part in a delivery */
+	uint32_t came_to;   /* a bit for each primary that took it */
 	unsigned left;
 	uint32_t left_nodes; /* a bit for each node that has it queued */
 	char left_text[160]; /* why it is held or parked */
@@ -435,11 +436,12 @@ static nsec clock_steps(const struct plan *p, uint32_t node)
 	return steps;
 }
 
-/* Does the fault, or what it leaves behind, touch one of these nodes or that primary, so that a reply or a done
+/* Does the fault, or what it leaves behind, touch one of these nodes or primaries, so that a reply or a done
  * record is lost? */
-static bool loses_news(const struct fault *f, uint32_t over_nodes, uint32_t primary)
+static bool loses_news(const struct fault *f, uint32_t over_nodes, uint32_t primaries)
 {
 	bool of_node = over_nodes & 1u << f->node;
+	bool of_primary = primaries & 1u << f->node;
 
 	switch (f->kind) {
 	case FAULT_KILL:
@@ -452,13 +454,14 @@ static bool loses_news(const struct fault *f, uint32_t over_nodes, uint32_t prim
 	case FAULT_DISK:
 		return of_node && f->detail != DISK_SLOW;
 	case FAULT_LINK:
-		return f->count ? of_node : f->node == primary;
+		return f->count ? of_node : of_primary;
 	case FAULT_PRIMARY:
-		return f->node == primary && (f->detail == MOOD_DOWN || f->detail == MOOD_FROZEN ||
-					      f->detail == MOOD_DROPPING);
+		return of_primary && (f->detail == MOOD_DOWN || f->detail == MOOD_FROZEN ||
+				      f->detail == MOOD_DROPPING);
 	case FAULT_DISK_FULL:
 	case FAULT_WALL_JUMP:
 	case FAULT_DNS:
+	case FAULT_MOVED:
 		break;
 	}
 	return false;
@@ -484,7 +487,8 @@ static void check_repeat(const struct message *m, const struct entry *e, const s
 	if (deliveries(e) == 0)
 		return;
 	for (uint32_t i = 0; i < p->faults; i++)
-		if (p->fault[i].enabled && loses_news(&p->fault[i], e->came_over, r->primary) &&
+		if (p->fault[i].enabled &&
+		    loses_news(&p->fault[i], e->came_over, e->came_to | 1u << r->primary) &&
 		    is_about(p, &p->fault[i], e->first_at, sim_now()))
 			return;
 	fail("twice only for a reason", m, "<%s> gets it again; it has it since %s", e->address,
@@ -493,8 +497,10 @@ static void check_repeat(const struct message *m, const struct entry *e, const s
 
 /* Does it make an attempt last, or a message wait for its own back-off? A power cut does neither, nor does a primary
  * that is simply not there. */
-static bool makes_late(const struct fault *f, uint32_t node, uint32_t primary)
+static bool makes_late(const struct fault *f, uint32_t node, uint32_t primaries)
 {
+	bool of_primary = primaries & 1u << f->node;
+
 	switch (f->kind) {
 	case FAULT_KILL:
 	case FAULT_KILL_ALL:
@@ -504,29 +510,75 @@ static bool makes_late(const struct fault *f, uint32_t node, uint32_t primary)
 	case FAULT_DISK_FULL:
 		return f->node == node;
 	case FAULT_LINK:
-		return f->count > 0 || f->node == primary;
+		return f->count > 0 || of_primary;
 	case FAULT_PRIMARY:
-		return f->node == primary && f->detail != MOOD_DOWN && f->detail != MOOD_BUSY;
+		return of_primary && f->detail != MOOD_DOWN && f->detail != MOOD_BUSY;
 	case FAULT_DNS:
 		return f->detail == DNS_SILENT || f->detail == DNS_WRONG_ADDRESS;
 	case FAULT_POWER_CUT:
 	case FAULT_CUT_AT_SYNC:
 	case FAULT_WALL_JUMP:
+	case FAULT_MOVED:
 		break;
 	}
 	return false;
 }
 
-static nsec late_slack(uint32_t node, uint32_t primary, nsec since)
+static nsec late_slack(uint32_t node, uint32_t primaries, nsec since)
 {
 	const struct plan *p = world_plan();
 	nsec slack = LATE_SLACK + clock_steps(p, node);
 
 	for (uint32_t i = 0; i < p->faults; i++)
-		if (p->fault[i].enabled && makes_late(&p->fault[i], node, primary) &&
+		if (p->fault[i].enabled && makes_late(&p->fault[i], node, primaries) &&
 		    is_about(p, &p->fault[i], since, sim_now()))
 			return slack + LATE_SLACK_MAX;
 	return slack;
+}
+
+/* The move of that domain's mail, if there is one. */
+static const struct fault *move_of(uint32_t domain)
+{
+	const struct plan *p = world_plan();
+
+	for (uint32_t i = 0; i < p->faults; i++) {
+		const struct fault *f = &p->fault[i];
+		bool of_domain =
+			f->detail == MOVE_MX ? f->node == domain : f->node == p->primary_of[domain];
+
+		if (f->enabled && f->kind == FAULT_MOVED && of_domain)
+			return f;
+	}
+	return NULL;
+}
+
+/* A bit for each primary that takes the domain's mail at some time. */
+static uint32_t primaries_of(uint32_t domain)
+{
+	const struct fault *move = move_of(domain);
+
+	return 1u << world_plan()->primary_of[domain] | (move ? 1u << move->count : 0);
+}
+
+/* The one that the names lead to or, until their TTL has run out, led to. An attempt may last from before that, a connection
+ * that rests is used again for some seconds. */
+static void check_primary(const struct message *m, const struct entry *e, uint32_t node,
+			  uint32_t primary, nsec began)
+{
+	const struct fault *move = move_of(e->domain);
+	nsec moved = move ? world_start() + move->at : NEVER, slack;
+
+	if (move && primary == move->count && began >= moved)
+		return;
+	if (primary == world_plan()->primary_of[e->domain]) {
+		if (!move)
+			return;
+		slack = late_slack(node, primaries_of(e->domain), moved);
+		if (began <= moved + ZONE_TTL_MAX * NSEC_S + slack)
+			return;
+	}
+	fail("right primary", m, "<%s>: its domain does not lead to primary %u", e->address,
+	     primary);
 }
 
 /* The id was made when the last node on its way took it, by that node's clock. */
@@ -537,7 +589,7 @@ static void check_age(const struct message *m, const struct entry *e, const stru
 	nsec age = node_wall(world_node(last->node)) - since_began - id_made_wall(last->id);
 	nsec late = age - world_plan()->hold[e->domain];
 
-	if (late > late_slack(last->node, r->primary, r->began - age))
+	if (late > late_slack(last->node, primaries_of(e->domain), r->began - age))
 		fail("delivered only within its hold", m,
 		     "<%s>: node %u had it %lld s longer than its domain allows", e->address,
 		     last->node, (long long)(late / NSEC_S));
@@ -550,6 +602,7 @@ static void count_delivery(struct message *m, struct entry *e, const struct rece
 	check_repeat(m, e, r);
 	if (m->verdict == VERDICT_STORED && !is_settled(e))
 		unsettled--;
+	e->came_to |= 1u << r->primary;
 	if (deliveries(e) == 0)
 		e->first_at = now;
 	e->last_at = now;
@@ -595,6 +648,7 @@ void ledger_receipt(const struct receipt *r)
 		for (int h = 0; h < n; h++)
 			e->came_over |= 1u << hops[h].node;
 		check_age(m, e, &hops[0], r);
+		check_primary(m, e, hops[0].node, r->primary, r->began);
 		count_delivery(m, e, r);
 	}
 	if (must_not_arrive(m))
@@ -660,6 +714,7 @@ void ledger_refused(const struct refusal *r)
 	e = find_entry(m, str_of(r->recipient));
 	if (!e)
 		fail("right recipient", m, "%s: offered for <%s>", where, r->recipient);
+	check_primary(m, e, n > 0 ? hops[0].node : 0, r->primary, sim_now());
 	remember_refusal(r, m->number);
 	refuse(m, e);
 }

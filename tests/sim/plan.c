@@ -125,6 +125,7 @@ static void make_fault(const struct plan *p, enum temper t, struct fault *f)
 	case FAULT_KILL_ALL:
 	case FAULT_POWER_CUT:
 	case FAULT_RESTART:
+	case FAULT_MOVED:
 		break;
 	}
 }
@@ -208,6 +209,20 @@ static void make_impatience(struct plan *p)
 	f->detail = pick_later(3) ? MOOD_DOWN : MOOD_BUSY;
 }
 
+/* In some plans the mail of a domain moves to another primary. No fault, but it happens in the same way. */
+static void make_move(struct plan *p)
+{
+	uint32_t d = pick_later(p->domains), from = p->primary_of[d];
+	struct fault *f;
+
+	if (p->primaries == 1 || pick_later(4))
+		return;
+	f = add_fault(p, FAULT_MOVED, (1 + pick_later(80)) * NSEC_MINUTE, 0);
+	f->detail = p->by_name[d] || pick_later(3) == 0 ? MOVE_ADDRESS : MOVE_MX;
+	f->node = f->detail == MOVE_MX ? d : from;
+	f->count = (from + 1 + pick_later(p->primaries - 1)) % p->primaries;
+}
+
 void plan_make(uint64_t seed, struct plan *p)
 {
 	enum temper t;
@@ -231,6 +246,7 @@ void plan_make(uint64_t seed, struct plan *p)
 	later = ~seed;
 	make_sizes(p);
 	make_impatience(p);
+	make_move(p);
 }
 
 void plan_add(struct plan *p, const struct fault *f)
@@ -295,6 +311,11 @@ static void describe_fault(const struct fault *f, FILE *to)
 		break;
 	case FAULT_DNS:
 		fprintf(to, "names of domain %u: %s", f->node, dns_names[f->detail]);
+		break;
+	case FAULT_MOVED:
+		fprintf(to, "%s %u moves to primary %llu, and stays",
+			f->detail == MOVE_MX ? "domain" : "name of primary", f->node,
+			(unsigned long long)f->count);
 		break;
 	}
 }

@@ -182,6 +182,9 @@ static void fault_begins(void *arg)
 		outages++;
 		zone_mood(f->node, (enum dns_mood)f->detail);
 		break;
+	case FAULT_MOVED:
+		zone_move((enum move)f->detail, f->node, (uint32_t)f->count);
+		break;
 	}
 }
 
@@ -214,6 +217,7 @@ static void fault_ends(void *arg)
 	case FAULT_CUT_AT_SYNC:
 	case FAULT_DISK:
 	case FAULT_WALL_JUMP:
+	case FAULT_MOVED:
 		break;
 	}
 }

@@ -61,7 +61,10 @@ enum fault_kind {
 	FAULT_LINK,
 	FAULT_PRIMARY,
 	FAULT_DNS,
+	FAULT_MOVED, /* for ever: a domain's mail goes to another primary */
 };
+
+enum move { MOVE_MX /* of domain `node` */, MOVE_ADDRESS /* of the name of primary `node` */ };
 
 struct fault {
 	bool enabled;
@@ -70,8 +73,8 @@ struct fault {
 	enum fault_kind kind;
 	uint32_t node; /* or primary, or domain */
 	uint32_t
-		detail; /* enum node_part, sync_moment, disk_fault, sim_link, primary_mood, dns_mood */
-	uint64_t count;
+		detail; /* enum node_part, sync_moment, disk_fault, sim_link, primary_mood, dns_mood, move */
+	uint64_t count; /* FAULT_MOVED: the primary it moves to */
 };
 
 enum client_kind {
@@ -138,6 +141,9 @@ struct addr primary_addr(uint32_t p);
 /* --- zone.c --- */
 void zone_init(const struct plan *p);
 void zone_mood(uint32_t domain, enum dns_mood mood);
+/* From now on; what was answered before holds until its TTL ends. */
+void zone_move(enum move what, uint32_t of, uint32_t primary);
+#define ZONE_TTL_MAX 300 /* seconds, of every record */
 
 /* --- primary.c: call within the world's process --- */
 void primaries_start(struct loop *loop, const struct plan *p);

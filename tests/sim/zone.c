@@ -19,11 +19,12 @@
 #include <stdlib.h>
 
 #define RESOLVER_TIME_OUT (12 * NSEC_S) /* when libunbound gives up and says SERVFAIL */
-#define TTL_MAX 300
 #define RCODE_NXDOMAIN 3
 
 static const struct plan *plan;
 static enum dns_mood moods[DOMAINS_MAX];
+static uint32_t mx_of[DOMAINS_MAX]; /* the number in the name that its MX says */
+static uint32_t address_of[PRIMARIES_MAX];
 
 /* --- who is who --- */
 
@@ -56,6 +57,16 @@ void zone_init(const struct plan *p)
 {
 	plan = p;
 	memset(moods, 0, sizeof(moods));
+	memcpy(mx_of, p->primary_of, sizeof(mx_of));
+	for (uint32_t i = 0; i < PRIMARIES_MAX; i++)
+		address_of[i] = i;
+}
+
+void zone_move(enum move what, uint32_t of, uint32_t primary)
+{
+	sim_trace("%s %u moves to primary %u", what == MOVE_MX ? "domain" : "name of primary", of,
+		  primary);
+	*(what == MOVE_MX ? &mx_of[of] : &address_of[of]) = primary;
 }
 
 void zone_mood(uint32_t domain, enum dns_mood mood)
@@ -68,7 +79,7 @@ void zone_mood(uint32_t domain, enum dns_mood mood)
 
 static unsigned ttl(void)
 {
-	return 1 + (unsigned)sim_below(DICE_DNS, TTL_MAX);
+	return 1 + (unsigned)sim_below(DICE_DNS, ZONE_TTL_MAX);
 }
 
 static void put_a(struct dns_writer *w, const char *owner, const struct addr *a)
@@ -123,7 +134,7 @@ static void answer_mx(struct dns_writer *w, const char *name, uint32_t d)
 		snprintf(host, sizeof(host), "lost.primary.test");
 	else
 		snprintf(host, sizeof(host), "%s%u.primary.test",
-			 mood == DNS_ALIAS ? "alias-" : "p", plan->primary_of[d]);
+			 mood == DNS_ALIAS ? "alias-" : "p", mx_of[d]);
 	put_mx(w, name, 10, host);
 }
 
@@ -138,7 +149,7 @@ static enum dns_mood mood_of_host(uint32_t p)
 
 static void answer_primary(struct dns_writer *w, const char *name, uint32_t p, enum dns_mood mood)
 {
-	struct addr a = primary_addr(mood == DNS_WRONG_ADDRESS ? 200 : p);
+	struct addr a = primary_addr(mood == DNS_WRONG_ADDRESS ? 200 : address_of[p]);
 	char target[64];
 
 	if (mood == DNS_ALIAS) {
@@ -152,7 +163,7 @@ static void answer_primary(struct dns_writer *w, const char *name, uint32_t p, e
 
 static void answer_alias(struct dns_writer *w, const char *name, uint32_t p)
 {
-	struct addr a = primary_addr(p);
+	struct addr a = primary_addr(address_of[p]);
 	char target[64];
 
 	snprintf(target, sizeof(target), "p%u.primary.test", p);
