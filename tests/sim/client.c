@@ -406,9 +406,9 @@ static bool has_size(const struct client *c, enum client_size size)
 
 static uint64_t announced(const struct client *c)
 {
-	uint64_t limit = c->world->message_bytes;
-
-	return has_size(c, SIZE_ANNOUNCED) ? limit + 1 : has_size(c, SIZE_AT_LIMIT) ? limit : 0;
+	if (has_size(c, SIZE_ANNOUNCED))
+		return plan_message_most(c->world) + 1;
+	return has_size(c, SIZE_AT_LIMIT) ? plan_message_least(c->world) : 0;
 }
 
 static void mail_command(struct client *c, char ret_text[static MAIL_SIZE])
@@ -616,10 +616,10 @@ static bool stops_in_body(const struct client *c)
 static uint32_t choose_bytes(struct client *c)
 {
 	uint32_t bytes = c->plan->body_bytes + below(c, 1000);
-	uint32_t limit = (uint32_t)c->world->message_bytes;
+	uint32_t limit = (uint32_t)plan_message_most(c->world);
 
 	if (has_size(c, SIZE_AT_LIMIT))
-		return BODY_EXACT | limit;
+		return BODY_EXACT | (uint32_t)plan_message_least(c->world);
 	if (has_size(c, SIZE_OVER))
 		return BODY_EXACT | (limit + 1);
 	return has_size(c, SIZE_FAR_OVER) ? BODY_EXACT | (2 * limit + bytes + 5000) : bytes;

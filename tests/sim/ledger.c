@@ -160,7 +160,7 @@ static bool is_too_large_to_relay(const struct message *m)
 {
 	const struct plan *p = world_plan();
 
-	return p->nodes > 1 && m->octets + (NODES_MAX - 1) * RECEIVED_MAX > p->message_bytes;
+	return p->nodes > 1 && m->octets + (NODES_MAX - 1) * RECEIVED_MAX > plan_message_least(p);
 }
 
 static bool must_be_refused(const struct message *m, const struct entry *e)
@@ -237,7 +237,7 @@ static enum verdict verdict_of(const char *reply)
 
 static bool is_too_large(const struct message *m)
 {
-	return m->octets > world_plan()->message_bytes;
+	return m->octets > plan_message_most(world_plan());
 }
 
 static bool must_not_arrive(const struct message *m)
@@ -255,7 +255,7 @@ static void check_size(const struct message *m)
 				(m->verdict == VERDICT_REFUSED && !says_so && !no_room)))
 		fail("no message over the limit", m, "its %llu octets are too many",
 		     (unsigned long long)m->octets);
-	if (!is_too_large(m) && says_so)
+	if (m->octets <= plan_message_least(world_plan()) && says_so)
 		fail("no message over the limit", m, "its %llu octets are not too many",
 		     (unsigned long long)m->octets);
 }
@@ -462,6 +462,7 @@ static bool loses_news(const struct fault *f, uint32_t over_nodes, uint32_t prim
 	case FAULT_WALL_JUMP:
 	case FAULT_DNS:
 	case FAULT_MOVED:
+	case FAULT_RELOAD:
 		break;
 	}
 	return false;
@@ -519,6 +520,7 @@ static bool makes_late(const struct fault *f, uint32_t node, uint32_t primaries)
 	case FAULT_CUT_AT_SYNC:
 	case FAULT_WALL_JUMP:
 	case FAULT_MOVED:
+	case FAULT_RELOAD:
 		break;
 	}
 	return false;
@@ -587,7 +589,7 @@ static void check_age(const struct message *m, const struct entry *e, const stru
 {
 	nsec since_began = sim_now() - r->began;
 	nsec age = node_wall(world_node(last->node)) - since_began - id_made_wall(last->id);
-	nsec late = age - world_plan()->hold[e->domain];
+	nsec late = age - plan_hold_most(world_plan(), e->domain);
 
 	if (late > late_slack(last->node, primaries_of(e->domain), r->began - age))
 		fail("delivered only within its hold", m,
@@ -772,13 +774,19 @@ static bool explains_held(const struct settling *s, const struct message *m, con
 		strcmp(reply, "the message in the spool is shorter than it was") == 0);
 }
 
-static bool explains_parked(const struct settling *s, const struct entry *e, const char *reply)
+static bool says_too_old(const char *reply, nsec hold)
 {
 	char text[96];
 
 	snprintf(text, sizeof(text), "older than the hold time of its domain (%.1f days)",
-		 (double)s->plan->hold[e->domain] / (double)NSEC_DAY);
+		 (double)hold / (double)NSEC_DAY);
 	return strcmp(reply, text) == 0;
+}
+
+static bool explains_parked(const struct settling *s, const struct entry *e, const char *reply)
+{
+	return says_too_old(reply, s->plan->set.hold[e->domain]) ||
+	       says_too_old(reply, s->plan->then.hold[e->domain]);
 }
 
 static void found_held(const struct settling *s, const struct message *m, struct entry *e,
@@ -798,7 +806,7 @@ static void found_held(const struct settling *s, const struct message *m, struct
 static void found_parked(const struct settling *s, const struct message *m, struct entry *e,
 			 nsec age, const char *reply)
 {
-	nsec left = s->plan->hold[e->domain] - age;
+	nsec left = plan_hold_least(s->plan, e->domain) - age;
 
 	e->left |= LEFT_PARKED;
 	s->counts->parked++;
@@ -815,7 +823,7 @@ static void found_parked(const struct settling *s, const struct message *m, stru
 static void found_queued(const struct settling *s, const struct message *m, const struct entry *e,
 			 nsec age)
 {
-	nsec late = age - s->plan->hold[e->domain];
+	nsec late = age - plan_hold_most(s->plan, e->domain);
 
 	if (late > LATE_SLACK_MAX + clock_steps(s->plan, s->node_number) &&
 	    !reads_failed(s->plan, 1u << s->node_number))
@@ -953,7 +961,7 @@ static void count_message(const struct message *m, struct world_counts *counts)
 	counts->acknowledged += m->verdict == VERDICT_STORED;
 	counts->too_large += is_too_large(m);
 	counts->at_limit +=
-		m->verdict == VERDICT_STORED && m->octets == world_plan()->message_bytes;
+		m->verdict == VERDICT_STORED && m->octets == plan_message_least(world_plan());
 	counts->refused += m->verdict == VERDICT_REFUSED || m->verdict == VERDICT_DOUBT;
 	counts->unanswered += m->verdict == VERDICT_BROKEN || m->verdict == VERDICT_ABORTED;
 	for (uint32_t i = 0; i < m->entries; i++) {

@@ -221,15 +221,26 @@ static void connect_peers(struct task *tk, struct part *part)
 	}
 }
 
-static void send_listeners(struct task *tk, struct part *part)
+static bool takes_listeners(const struct part *part)
 {
-	struct sim_node *n = part->node;
+	return kinds[part->number].process == LOCUM__PROCESS__SMTPIN && part->ready;
+}
+
+static void send_client_table(struct task *tk, struct part *part)
+{
 	Locum__ClientTable table = LOCUM__CLIENT_TABLE__INIT;
 	IPC_PACKET(packet, CLIENT_TABLE, client_table, &table);
 
-	if (kinds[part->number].process != LOCUM__PROCESS__SMTPIN || !part->ready)
+	if (takes_listeners(part))
+		send_to(tk, part, &packet, part->node->clients_file);
+}
+
+static void send_listeners(struct task *tk, struct part *part)
+{
+	struct sim_node *n = part->node;
+
+	if (!takes_listeners(part))
 		return;
-	send_to(tk, part, &packet, n->clients_file);
 	for (size_t i = 0; i < n->conf->listen_count; i++) {
 		Locum__Listener listener = LOCUM__LISTENER__INIT;
 		IPC_PACKET(with, LISTENER, listener, &listener);
@@ -249,8 +260,10 @@ static void serve_when_all_are_ready(struct task *tk, struct sim_node *n)
 			return;
 	n->serving = true;
 	sim_trace("%s serves", node_name(n));
-	for (unsigned i = 0; i < NODE_PARTS; i++)
+	for (unsigned i = 0; i < NODE_PARTS; i++) {
+		send_client_table(tk, &n->part[i]);
 		send_listeners(tk, &n->part[i]);
+	}
 }
 
 static void on_message(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)
@@ -262,10 +275,12 @@ static void on_message(struct task *tk, struct channel *ch, struct ipc_message *
 		return;
 	part->ready = true;
 	connect_peers(tk, part);
-	if (part->node->serving)
-		send_listeners(tk, part);
-	else
+	if (!part->node->serving) {
 		serve_when_all_are_ready(tk, part->node);
+		return;
+	}
+	send_client_table(tk, part);
+	send_listeners(tk, part);
 }
 
 static void on_closed(struct channel *ch, int r, void *arg)
@@ -365,16 +380,63 @@ static void end_stage(struct task *tk, struct sim_node *n, Locum__Process proces
 	}
 }
 
+/* --- locumd: another configuration --- */
+
+static void read_config_again(void *arg)
+{
+	struct sim_node *n = arg;
+
+	conf_unref(n->conf);
+	read_config(n);
+	sys_close(n->snapshot);
+	sys_close(n->snapshot_with_keys);
+	must(snapshots_make(n->conf, &n->snapshot, &n->snapshot_with_keys) == 0);
+}
+
+/* To all that live, as reload.c does it: whoever is not ready yet takes the second snapshot after the first. */
+static void reload_node(struct task *tk, struct sim_node *n)
+{
+	sim_trace("%s: SIGHUP", node_name(n));
+	task_on_main_stack(tk, read_config_again, n);
+	for (unsigned i = 0; i < NODE_PARTS; i++) {
+		struct part *part = &n->part[i];
+		Locum__Start start = LOCUM__START__INIT;
+		IPC_PACKET(packet, START, start, &start);
+
+		if (!part->control)
+			continue;
+		start.index = kinds[i].index;
+		start.again = true;
+		send_to(tk, part, &packet,
+			kinds[i].process == LOCUM__PROCESS__SMTPIN ? n->snapshot_with_keys
+								   : n->snapshot);
+		if (n->serving)
+			send_listeners(tk, part);
+	}
+}
+
 static void stop_node(struct sim_node *n);
 
-/* Waits for the bell: the world wants it to end. */
+/* Waits for the bell: the world wants it to read its configuration again, or to end. */
 static void bell_task(struct task *tk, void *arg)
 {
 	struct sim_node *n = arg;
+	char word[8];
+	int none[SYS_FDS_MAX];
+	size_t none_count;
 	struct io io;
 
 	must(io_init(&io, n->loop, n->bell) == 0);
-	io_wait(tk, &io, IO_READ, NEVER);
+	for (;;) {
+		ssize_t got = sys_recv_fds(n->bell, word, sizeof(word), none, &none_count);
+
+		if (got > 0 && word[0] == 's')
+			break;
+		if (got > 0)
+			reload_node(tk, n);
+		else
+			io_wait(tk, &io, IO_READ, NEVER);
+	}
 	n->stopping = true;
 	signal_raise(&n->changed);
 	for (size_t i = 0; i < ELEMENTS(stages); i++)
@@ -545,10 +607,28 @@ void node_sync_ended(struct sim_node *n)
 	cut_if(n, SYNC_AFTER);
 }
 
-void node_shutdown(struct sim_node *n)
+static void ring(struct sim_node *n, const char *word)
 {
 	struct sim_process *caller = running;
 
+	running = n->locumd;
+	sys_send_fds(n->bell_rope, str_of(word), NULL, 0);
+	running = caller;
+}
+
+void node_reload(struct sim_node *n, const struct node_options *options)
+{
+	free((char *)n->options.config);
+	n->options.config = strdup(options->config);
+	n->options.reserve_bytes = options->reserve_bytes;
+	n->options.message_bytes = options->message_bytes;
+	must(n->options.config);
+	if (n->on && n->locumd && n->locumd->started && n->serving)
+		ring(n, "reload");
+}
+
+void node_shutdown(struct sim_node *n)
+{
 	if (!n->on || !n->locumd || !n->loop)
 		return;
 	if (!n->locumd->started) {
@@ -556,9 +636,7 @@ void node_shutdown(struct sim_node *n)
 		return;
 	}
 	sim_trace("%s: SIGTERM", node_name(n));
-	running = n->locumd;
-	sys_send_fds(n->bell_rope, str_of("stop"), NULL, 0);
-	running = caller;
+	ring(n, "stop");
 }
 
 /* --- inspection --- */

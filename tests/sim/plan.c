@@ -126,6 +126,7 @@ static void make_fault(const struct plan *p, enum temper t, struct fault *f)
 	case FAULT_POWER_CUT:
 	case FAULT_RESTART:
 	case FAULT_MOVED:
+	case FAULT_RELOAD:
 		break;
 	}
 }
@@ -157,11 +158,11 @@ static void make_options(struct plan *p)
 	p->smtpins = 1 + pick(2);
 	p->segment_bytes = (uint64_t)16384 << (pick(2) ? 0 : pick(3));
 	p->disk_bytes = (uint64_t)4 << 20;
-	p->reserve_bytes = (uint64_t)64 << 10;
+	p->set.reserve_bytes = (uint64_t)64 << 10;
 	for (uint32_t d = 0; d < p->domains; d++) {
 		p->primary_of[d] = pick(p->primaries);
-		p->by_name[d] = pick(4) == 0;
-		p->hold[d] =
+		p->set.by_name[d] = pick(4) == 0;
+		p->set.hold[d] =
 			pick(5) ? 30 * NSEC_DAY : sim_between(DICE_PLAN, 30, 120) * NSEC_MINUTE;
 	}
 }
@@ -169,10 +170,10 @@ static void make_options(struct plan *p)
 /* In some plans a message may not be large, and some clients try what that means. */
 static void make_sizes(struct plan *p)
 {
-	p->message_bytes = (uint64_t)1 << 20;
+	p->set.message_bytes = (uint64_t)1 << 20;
 	if (pick_later(3))
 		return;
-	p->message_bytes = (uint64_t)(24 + 8 * pick_later(3)) << 10;
+	p->set.message_bytes = (uint64_t)(24 + 8 * pick_later(3)) << 10;
 	for (uint32_t i = 0; i < p->clients; i++)
 		if (pick_later(5) == 0)
 			p->client[i].size = (enum client_size)pick_later(CLIENT_SIZES);
@@ -202,9 +203,9 @@ static void make_impatience(struct plan *p)
 
 	if (p->calm || pick_later(4))
 		return;
-	p->hold[d] = (5 + pick_later(16)) * NSEC_MINUTE;
+	p->set.hold[d] = (5 + pick_later(16)) * NSEC_MINUTE;
 	f = add_fault(p, FAULT_PRIMARY, (1 + pick_later(40)) * NSEC_MINUTE,
-		      p->hold[d] + (5 + pick_later(26)) * NSEC_MINUTE);
+		      p->set.hold[d] + (5 + pick_later(26)) * NSEC_MINUTE);
 	f->node = p->primary_of[d];
 	f->detail = pick_later(3) ? MOOD_DOWN : MOOD_BUSY;
 }
@@ -218,9 +219,44 @@ static void make_move(struct plan *p)
 	if (p->primaries == 1 || pick_later(4))
 		return;
 	f = add_fault(p, FAULT_MOVED, (1 + pick_later(80)) * NSEC_MINUTE, 0);
-	f->detail = p->by_name[d] || pick_later(3) == 0 ? MOVE_ADDRESS : MOVE_MX;
+	f->detail = p->set.by_name[d] || pick_later(3) == 0 ? MOVE_ADDRESS : MOVE_MX;
 	f->node = f->detail == MOVE_MX ? d : from;
 	f->count = (from + 1 + pick_later(p->primaries - 1)) % p->primaries;
+}
+
+static bool is_moved(const struct plan *p)
+{
+	return p->faults > 0 && p->fault[p->faults - 1].kind == FAULT_MOVED;
+}
+
+static void make_second_settings(struct plan *p)
+{
+	uint32_t d = pick_later(p->domains);
+
+	if (pick_later(2))
+		p->then.hold[d] = (10 + pick_later(50)) * NSEC_MINUTE;
+	if (pick_later(2))
+		p->then.reserve_bytes = (uint64_t)(16 + pick_later(512)) << 10;
+	if (pick_later(2))
+		p->then.message_bytes = (uint64_t)(24 + 8 * pick_later(3)) << 10;
+	if (pick_later(2) && !is_moved(p))
+		p->then.by_name[d] = !p->then.by_name[d];
+}
+
+/* In some plans nodes read another configuration, and perhaps the old one again. */
+static void make_reloads(struct plan *p)
+{
+	uint32_t n = pick_later(5) ? 0 : 1 + pick_later(4);
+
+	p->then = p->set;
+	if (n > 0)
+		make_second_settings(p);
+	for (uint32_t i = 0; i < n; i++) {
+		struct fault *f = add_fault(p, FAULT_RELOAD, (1 + pick_later(85)) * NSEC_MINUTE, 0);
+
+		f->node = pick_later(p->nodes);
+		f->detail = pick_later(4) > 0;
+	}
 }
 
 void plan_make(uint64_t seed, struct plan *p)
@@ -247,6 +283,7 @@ void plan_make(uint64_t seed, struct plan *p)
 	make_sizes(p);
 	make_impatience(p);
 	make_move(p);
+	make_reloads(p);
 }
 
 void plan_add(struct plan *p, const struct fault *f)
@@ -317,6 +354,10 @@ static void describe_fault(const struct fault *f, FILE *to)
 			f->detail == MOVE_MX ? "domain" : "name of primary", f->node,
 			(unsigned long long)f->count);
 		break;
+	case FAULT_RELOAD:
+		fprintf(to, "node %u: reload, %s configuration", f->node,
+			f->detail ? "the second" : "the first");
+		break;
 	}
 }
 
@@ -327,10 +368,11 @@ void plan_describe(const struct plan *p, FILE *to)
 		"messages of %llu KiB at most%s\n",
 		p->nodes, p->smtpins, p->domains, p->primaries,
 		(unsigned long long)p->segment_bytes >> 10,
-		(unsigned long long)p->message_bytes >> 10, p->calm ? ", calm" : "");
+		(unsigned long long)p->set.message_bytes >> 10, p->calm ? ", calm" : "");
 	for (uint32_t d = 0; d < p->domains; d++)
 		fprintf(to, "domain %u: primary %u%s, held %lld minutes\n", d, p->primary_of[d],
-			p->by_name[d] ? " by name" : "", (long long)(p->hold[d] / NSEC_MINUTE));
+			p->set.by_name[d] ? " by name" : "",
+			(long long)(p->set.hold[d] / NSEC_MINUTE));
 	for (uint32_t i = 0; i < p->faults; i++) {
 		const struct fault *f = &p->fault[i];
 

@@ -139,6 +139,8 @@ void node_wall_jump(struct sim_node *n, nsec by);
 nsec node_wall(const struct sim_node *n);
 /* Faults that have not hit yet are off. */
 void node_heal(struct sim_node *n);
+/* Another configuration from now on, as by SIGHUP; a node that does not serve has it at its next start. `config` is copied. */
+void node_reload(struct sim_node *n, const struct node_options *options);
 /* An orderly end as by SIGTERM; node_is_on is false when it is over. */
 void node_shutdown(struct sim_node *n);
 

@@ -35,7 +35,7 @@ nsec world_start(void)
 
 /* --- configuration --- */
 
-static void make_config(uint32_t n, struct buf *to)
+static void make_config(uint32_t n, const struct settings_of_nodes *set, struct buf *to)
 {
 	char address[ADDR_TEXT_SIZE], name[64];
 	struct addr at = node_addr(n);
@@ -49,14 +49,15 @@ static void make_config(uint32_t n, struct buf *to)
 		buf_addf(to,
 			 "domain \"%s\" { acceptance = \"queue\" recipients = \"any\" filter = "
 			 "\"off\" hold = \"%lldm\"",
-			 name, (long long)(plan->hold[d] / NSEC_MINUTE));
-		if (plan->by_name[d])
+			 name, (long long)(set->hold[d] / NSEC_MINUTE));
+		if (set->by_name[d])
 			buf_addf(to, " primary = {\"p%u.primary.test:25\"}", plan->primary_of[d]);
 		buf_addf(to, " }\n");
 	}
 }
 
-static void make_node(uint32_t n)
+/* Makes the node, or makes it read its configuration again. */
+static void configure_node(uint32_t n, const struct settings_of_nodes *set)
 {
 	struct buf config = { 0 };
 	char name[16];
@@ -65,18 +66,20 @@ static void make_node(uint32_t n)
 		.address = node_addr(n),
 		.disk_bytes = plan->disk_bytes,
 		.segment_bytes = plan->segment_bytes,
-		.reserve_bytes = plan->reserve_bytes,
-		.message_bytes = plan->message_bytes,
+		.reserve_bytes = set->reserve_bytes,
+		.message_bytes = set->message_bytes,
 	};
 
 	snprintf(name, sizeof(name), "n%u", n);
 	buf_init(&config, 16384);
-	make_config(n, &config);
+	make_config(n, set, &config);
 	must(buf_add_byte(&config, '\0') == 0);
 	options.config = config.p;
-	nodes[n] = node_new(&options);
+	if (nodes[n])
+		node_reload(nodes[n], &options);
+	else
+		nodes[n] = node_new(&options);
 	buf_done(&config);
-	node_power_on(nodes[n]);
 }
 
 /* --- the world's process --- */
@@ -185,6 +188,9 @@ static void fault_begins(void *arg)
 	case FAULT_MOVED:
 		zone_move((enum move)f->detail, f->node, (uint32_t)f->count);
 		break;
+	case FAULT_RELOAD:
+		configure_node(f->node, f->detail ? &plan->then : &plan->set);
+		break;
 	}
 }
 
@@ -218,6 +224,7 @@ static void fault_ends(void *arg)
 	case FAULT_DISK:
 	case FAULT_WALL_JUMP:
 	case FAULT_MOVED:
+	case FAULT_RELOAD:
 		break;
 	}
 }
@@ -276,8 +283,10 @@ void world_run(const struct plan *p, struct world_counts *ret_counts)
 	plan = p;
 	memset(ret_counts, 0, sizeof(*ret_counts));
 	zone_init(p);
-	for (uint32_t n = 0; n < p->nodes; n++)
-		make_node(n);
+	for (uint32_t n = 0; n < p->nodes; n++) {
+		configure_node(n, &p->set);
+		node_power_on(nodes[n]);
+	}
 	sim_process_start("world", world_main, NULL);
 	if (!sim_run(sim_now() + START_TIME, all_serve, NULL))
 		sim_fail("nodes start", "not all serve within 10 s");

@@ -61,7 +61,8 @@ enum fault_kind {
 	FAULT_LINK,
 	FAULT_PRIMARY,
 	FAULT_DNS,
-	FAULT_MOVED, /* for ever: a domain's mail goes to another primary */
+	FAULT_MOVED,  /* for ever: a domain's mail goes to another primary */
+	FAULT_RELOAD, /* of a node's configuration; detail 1: to the second, 0: back to the first */
 };
 
 enum move { MOVE_MX /* of domain `node` */, MOVE_ADDRESS /* of the name of primary `node` */ };
@@ -108,20 +109,47 @@ struct client_plan {
 	uint64_t seed;       /* for its own small choices */
 };
 
+/* What a reload may change. */
+struct settings_of_nodes {
+	uint64_t reserve_bytes, message_bytes;
+	nsec hold[DOMAINS_MAX];
+	bool by_name[DOMAINS_MAX]; /* primary = {"host:25"} in the configuration, not MX */
+};
+
 struct plan {
 	uint64_t seed;
 	uint32_t nodes, domains, primaries, smtpins;
-	uint64_t segment_bytes, disk_bytes, reserve_bytes, message_bytes;
+	uint64_t segment_bytes, disk_bytes;
 	bool calm; /* no fault at all: then nothing is ever delivered twice */
-	nsec hold[DOMAINS_MAX];
+	struct settings_of_nodes set, then; /* before a reload, after it */
 	uint32_t primary_of[DOMAINS_MAX];
-	bool by_name[DOMAINS_MAX];          /* primary = {"host:25"} in the configuration, not MX */
 	struct fault fault[FAULTS_MAX + 1]; /* and one that was added */
 	uint32_t faults;
 	struct client_plan client[CLIENTS_MAX];
 	uint32_t clients;
 	nsec healed_at; /* all faults are over */
 };
+
+/* The bounds of what a node may hold for right at some time. */
+static inline uint64_t plan_message_least(const struct plan *p)
+{
+	return MIN(p->set.message_bytes, p->then.message_bytes);
+}
+
+static inline uint64_t plan_message_most(const struct plan *p)
+{
+	return MAX(p->set.message_bytes, p->then.message_bytes);
+}
+
+static inline nsec plan_hold_least(const struct plan *p, uint32_t domain)
+{
+	return MIN(p->set.hold[domain], p->then.hold[domain]);
+}
+
+static inline nsec plan_hold_most(const struct plan *p, uint32_t domain)
+{
+	return MAX(p->set.hold[domain], p->then.hold[domain]);
+}
 
 void plan_make(uint64_t seed, struct plan *ret_plan);
 /* One numbered line each: first the faults, then the clients (numbers go on). */

@@ -117,7 +117,7 @@ static bool name_number(const char *text, const char *prefix, const char *suffix
 
 static void answer_mx(struct dns_writer *w, const char *name, uint32_t d)
 {
-	enum dns_mood mood = plan->by_name[d] ? DNS_HONEST : moods[d];
+	enum dns_mood mood = plan->set.by_name[d] ? DNS_HONEST : moods[d];
 	char host[64];
 
 	if (mood == DNS_EMPTY)
@@ -142,7 +142,7 @@ static void answer_mx(struct dns_writer *w, const char *name, uint32_t d)
 static enum dns_mood mood_of_host(uint32_t p)
 {
 	for (uint32_t d = 0; d < plan->domains; d++)
-		if (plan->by_name[d] && plan->primary_of[d] == p && moods[d] != DNS_HONEST)
+		if (plan->set.by_name[d] && plan->primary_of[d] == p && moods[d] != DNS_HONEST)
 			return moods[d];
 	return DNS_HONEST;
 }
@@ -192,7 +192,7 @@ static enum dns_mood mood_of_question(const char *name, enum dns_type type)
 	uint32_t i;
 
 	if (type == DNS_MX && name_number(name, "d", ".test", plan->domains, &i))
-		return plan->by_name[i] ? DNS_HONEST : moods[i];
+		return plan->set.by_name[i] ? DNS_HONEST : moods[i];
 	if (name_number(name, "p", ".primary.test", plan->primaries, &i))
 		return mood_of_host(i);
 	return DNS_HONEST;
