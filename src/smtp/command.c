@@ -1,5 +1,6 @@
 #include "smtp/command.h"
 
+#include "smtp/octets.h"
 #include "smtp/xtext.h"
 
 enum argument {
@@ -64,14 +65,6 @@ static bool any_control(str line)
 {
 	for (size_t i = 0; i < line.n; i++)
 		if ((unsigned char)line.p[i] < ' ' || line.p[i] == 0x7f)
-			return true;
-	return false;
-}
-
-static bool any_8bit(str line)
-{
-	for (size_t i = 0; i < line.n; i++)
-		if ((unsigned char)line.p[i] > 127)
 			return true;
 	return false;
 }
@@ -230,20 +223,12 @@ static enum smtp_complaint parse_notify(str value, const struct smtp_dialect *di
 	return SMTP_FINE;
 }
 
-static bool orcpt_valid(str value)
-{
-	str type, address = STR_NONE;
-
-	return value.n <= SMTP_ORCPT_MAX && str_cut(value, ';', &type, &address) &&
-	       keyword_valid(type) && address.n && xtext_valid(address);
-}
-
 static enum smtp_complaint parse_orcpt(str value, const struct smtp_dialect *dialect,
 				       struct smtp_command *c)
 {
 	if (!dialect->dsn)
 		return SMTP_PARAMETER_UNKNOWN;
-	if (c->orcpt.n || !orcpt_valid(value))
+	if (c->orcpt.n || !orcpt_valid(value, dialect->utf8_transaction))
 		return SMTP_PARAMETER_INVALID;
 	c->orcpt = value;
 	return SMTP_FINE;
@@ -266,6 +251,8 @@ static enum smtp_complaint parse_parameter(str parameter, const struct smtp_dial
 {
 	str keyword, value = STR_NONE;
 
+	if (octets_8bit(parameter) && !dialect->utf8_transaction)
+		return SMTP_PARAMETER_INVALID;
 	if (!str_cut(parameter, '=', &keyword, &value))
 		value = STR_NONE;
 	if (!keyword_valid(keyword))
@@ -316,9 +303,15 @@ str smtp_notify_text(unsigned notify, char text[static SMTP_NOTIFY_SIZE])
 
 /* --- arguments --- */
 
-static enum smtp_complaint path_complaint(int r)
+/* May the client write UTF-8 in the path of this command? With MAIL its parameters must say so too. */
+static bool utf8_path_offered(enum smtp_verb verb, const struct smtp_dialect *dialect)
 {
-	if (r == -EILSEQ)
+	return dialect->smtputf8 && (verb == SMTP_MAIL || dialect->utf8_transaction);
+}
+
+static enum smtp_complaint path_complaint(int r, bool not_ascii)
+{
+	if (not_ascii)
 		return SMTP_PATH_8BIT;
 	return r == -EMSGSIZE ? SMTP_PATH_TOO_LONG : SMTP_PATH_INVALID;
 }
@@ -326,7 +319,9 @@ static enum smtp_complaint path_complaint(int r)
 static enum smtp_complaint parse_path(const struct verb_row *row,
 				      const struct smtp_dialect *dialect, struct smtp_command *c)
 {
+	bool utf8 = utf8_path_offered(c->verb, dialect);
 	str text = c->argument, rest = STR_NONE;
+	enum smtp_complaint complaint;
 	int r;
 
 	if (!str_case_starts(text, str_of(row->before_path)))
@@ -336,10 +331,13 @@ static enum smtp_complaint parse_path(const struct verb_row *row,
 	r = smtp_path_parse(text, c->verb == SMTP_MAIL ? SMTP_REVERSE_PATH : SMTP_FORWARD_PATH,
 			    &c->path, &rest);
 	if (r < 0)
-		return path_complaint(r);
-	if (any_8bit(rest))
-		return SMTP_PARAMETER_INVALID;
-	return parse_parameters(rest, dialect, c);
+		return path_complaint(r, !utf8 && octets_8bit(text));
+	if (c->path.utf8 && !utf8)
+		return SMTP_PATH_8BIT;
+	complaint = parse_parameters(rest, dialect, c);
+	if (complaint == SMTP_FINE && c->verb == SMTP_MAIL && c->path.utf8 && !c->smtputf8)
+		return SMTP_PATH_8BIT;
+	return complaint;
 }
 
 /* Any single word: whether it is a real name is not a matter of syntax (RFC 5321 §4.1.4), and what we
@@ -351,6 +349,17 @@ static enum smtp_complaint check_name(str name)
 	if (name.n > SMTP_DOMAIN_MAX || str_index(name, ' ') >= 0)
 		return SMTP_ARGUMENT_INVALID;
 	return SMTP_FINE;
+}
+
+/* RFC 6531 §3.7.4.2: VRFY asks for UTF-8 by a word of its own, the last one. */
+static void take_smtputf8(struct smtp_command *c)
+{
+	str keyword = STR(" SMTPUTF8");
+
+	if (!str_case_ends(c->argument, keyword))
+		return;
+	c->argument = str_trim(str_first(c->argument, c->argument.n - keyword.n));
+	c->smtputf8 = true;
 }
 
 /* RFC 3030 §2: a number of octets, and LAST with the last chunk. */
@@ -374,7 +383,9 @@ static enum smtp_complaint parse_argument(const struct verb_row *row,
 {
 	if (row->argument == ARGUMENT_PATH)
 		return parse_path(row, dialect, c);
-	if (any_8bit(c->argument))
+	if (c->verb == SMTP_VRFY && dialect->smtputf8)
+		take_smtputf8(c);
+	if (octets_8bit(c->argument) && !(c->smtputf8 && utf8_valid(c->argument)))
 		return SMTP_BAD_OCTETS;
 	switch (row->argument) {
 	case ARGUMENT_NONE:

@@ -12,13 +12,13 @@
  */
 #pragma once
 
+#include "smtp/orcpt.h"
 #include "smtp/path.h"
 
 /* Octets of a line with its CRLF: RFC 5321 §4.5.3.1.4, and what MAIL and RCPT may use for parameters. */
 #define SMTP_LINE_MAX 512
 #define SMTP_PATH_LINE_MAX 1024
-/* Octets of parameters of DSN as written: RFC 3461 §4.2 and §4.4. */
-#define SMTP_ORCPT_MAX 500
+/* Octets of ENVID= as written: RFC 3461 §4.4. */
 #define SMTP_ENVID_MAX 100
 
 /* What the client may use of the extensions that are not offered to everybody. */
@@ -53,7 +53,7 @@ enum smtp_verb {
 
 enum smtp_complaint {
 	SMTP_FINE,
-	SMTP_BAD_OCTETS, /* controls, NUL, bare CR or LF, octets above 127 */
+	SMTP_BAD_OCTETS, /* controls, NUL, bare CR or LF, octets above 127 outside of addresses */
 	SMTP_LINE_TOO_LONG,
 	SMTP_NO_SUCH_VERB,
 	SMTP_ARGUMENT_MISSING,

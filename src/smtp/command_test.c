@@ -53,6 +53,21 @@ static const struct {
 	{ "a trailing space is forgiven", "DATA ", SMTP_DATA, SMTP_FINE, "" },
 	{ "NOOP takes anything", "NOOP a b c", SMTP_NOOP, SMTP_FINE, "a b c" },
 	{ "VRFY needs something", "VRFY", SMTP_VRFY, SMTP_ARGUMENT_MISSING, NULL },
+	{ "BDAT has a size", "bdat 12", SMTP_BDAT, SMTP_FINE, "12" },
+	{ "BDAT may be the last", "BDAT 0 last", SMTP_BDAT, SMTP_FINE, NULL },
+	{ "BDAT needs a size", "BDAT", SMTP_BDAT, SMTP_ARGUMENT_MISSING, NULL },
+	{ "a number", "BDAT x", SMTP_BDAT, SMTP_ARGUMENT_INVALID, NULL },
+	{ "not a negative one", "BDAT -1", SMTP_BDAT, SMTP_ARGUMENT_INVALID, NULL },
+	{ "not one past any memory", "BDAT 9223372036854775808", SMTP_BDAT, SMTP_ARGUMENT_INVALID,
+	  NULL },
+	{ "LAST is spelled LAST", "BDAT 1 LASTLY", SMTP_BDAT, SMTP_ARGUMENT_INVALID, NULL },
+	{ "nothing stands behind it", "BDAT 1 LAST 2", SMTP_BDAT, SMTP_ARGUMENT_INVALID, NULL },
+	{ "LAST is no size", "BDAT LAST", SMTP_BDAT, SMTP_ARGUMENT_INVALID, NULL },
+	{ "ETRN has a name", "ETRN @ours.example", SMTP_ETRN, SMTP_FINE, "@ours.example" },
+	{ "ETRN needs it", "ETRN", SMTP_ETRN, SMTP_ARGUMENT_MISSING, NULL },
+	{ "ETRN has one", "ETRN a b", SMTP_ETRN, SMTP_ARGUMENT_INVALID, NULL },
+	{ "XFORWARD is not offered to everybody", "XFORWARD NAME=a", SMTP_NOT_OFFERED, SMTP_FINE,
+	  NULL },
 	{ "STARTTLS stands alone", "STARTTLS now", SMTP_STARTTLS, SMTP_ARGUMENT_UNEXPECTED, NULL },
 	{ "XCLIENT is known and not offered", "XCLIENT NAME=a", SMTP_NOT_OFFERED, SMTP_FINE, NULL },
 	{ "an HTTP verb is no command", "GET / HTTP/1.1", SMTP_UNKNOWN, SMTP_NO_SUCH_VERB, NULL },
@@ -81,6 +96,202 @@ static void test_commands(void **state)
 		if (cases[i].argument && !str_eq(seen, str_of(cases[i].argument)))
 			fail_msg("%s: %.*s", cases[i].name, STR_ARG(seen));
 	}
+}
+
+static const struct smtp_dialect everything = {
+	.smtputf8 = true,
+	.dsn = true,
+	.requiretls = true,
+	.binarymime = true,
+	.xclient = true,
+};
+static const struct smtp_dialect utf8_transaction = {
+	.smtputf8 = true,
+	.dsn = true,
+	.utf8_transaction = true,
+};
+
+#define A50 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define J "j\xc3\xb6rg@x"
+
+/* What stands where everything is offered, and what is wrong with it where nothing is. */
+static const struct {
+	const char *name, *line;
+	const struct smtp_dialect *dialect;
+	enum smtp_complaint complaint, elsewhere;
+} extension_cases[] = {
+	{ "SMTPUTF8 is offered", "MAIL FROM:<a@b> smtputf8", &everything, SMTP_FINE,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "it has no value", "MAIL FROM:<a@b> SMTPUTF8=", &everything, SMTP_PARAMETER_INVALID,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "it stands once", "MAIL FROM:<a@b> SMTPUTF8 SMTPUTF8", &everything,
+	  SMTP_PARAMETER_INVALID, SMTP_PARAMETER_UNKNOWN },
+	{ "RCPT has none", "RCPT TO:<a@b> SMTPUTF8", &everything, SMTP_PARAMETER_UNKNOWN,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "UTF-8 with SMTPUTF8", "MAIL FROM:<" J "> SMTPUTF8", &everything, SMTP_FINE,
+	  SMTP_PATH_8BIT },
+	{ "and other parameters", "MAIL FROM:<" J "> SIZE=1 SMTPUTF8 BODY=8BITMIME", &everything,
+	  SMTP_FINE, SMTP_PATH_8BIT },
+	{ "UTF-8 without it", "MAIL FROM:<" J ">", &everything, SMTP_PATH_8BIT, SMTP_PATH_8BIT },
+	{ "UTF-8 with something else", "MAIL FROM:<" J "> SIZE=1", &everything, SMTP_PATH_8BIT,
+	  SMTP_PATH_8BIT },
+	{ "Latin-1 with it", "MAIL FROM:<j\xf6rg@x> SMTPUTF8", &everything, SMTP_PATH_INVALID,
+	  SMTP_PATH_8BIT },
+	{ "a recipient in UTF-8 without it", "RCPT TO:<" J ">", &everything, SMTP_PATH_8BIT,
+	  SMTP_PATH_8BIT },
+	{ "a recipient in UTF-8 with it", "RCPT TO:<" J ">", &utf8_transaction, SMTP_FINE,
+	  SMTP_PATH_8BIT },
+	{ "a recipient in Latin-1", "RCPT TO:<j\xf6rg@x>", &utf8_transaction, SMTP_PATH_INVALID,
+	  SMTP_PATH_8BIT },
+	{ "a U-label domain",
+	  "RCPT TO:<a@b\xc3\xbc"
+	  "cher.example>",
+	  &utf8_transaction, SMTP_FINE, SMTP_PATH_8BIT },
+	{ "a domain too long in ASCII",
+	  "RCPT TO:<a@\xe4\xbe\x8b\xe3\x81\x88\xe5\xad\x97\xe6\xbc\xa2" A50 "0123456789.x>",
+	  &utf8_transaction, SMTP_PATH_TOO_LONG, SMTP_PATH_8BIT },
+	{ "other parameters stay ASCII", "MAIL FROM:<a@b> X=\xc3\xa9 SMTPUTF8", &everything,
+	  SMTP_PARAMETER_INVALID, SMTP_PARAMETER_INVALID },
+	{ "VRFY may ask in UTF-8", "VRFY " J " SMTPUTF8", &everything, SMTP_FINE, SMTP_BAD_OCTETS },
+	{ "when it says so", "VRFY " J, &everything, SMTP_BAD_OCTETS, SMTP_BAD_OCTETS },
+	{ "and means UTF-8", "VRFY j\xf6rg SMTPUTF8", &everything, SMTP_BAD_OCTETS,
+	  SMTP_BAD_OCTETS },
+	{ "RET is offered", "MAIL FROM:<a@b> RET=full", &everything, SMTP_FINE,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "it knows two values", "MAIL FROM:<a@b> RET=BODY", &everything, SMTP_PARAMETER_INVALID,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "it stands once", "MAIL FROM:<a@b> RET=FULL RET=HDRS", &everything,
+	  SMTP_PARAMETER_INVALID, SMTP_PARAMETER_UNKNOWN },
+	{ "ENVID is offered", "MAIL FROM:<a@b> ENVID=a+2Bb", &everything, SMTP_FINE,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "it is xtext", "MAIL FROM:<a@b> ENVID=a+b", &everything, SMTP_PARAMETER_INVALID,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "it has a value", "MAIL FROM:<a@b> ENVID", &everything, SMTP_PARAMETER_INVALID,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "it stands once", "MAIL FROM:<a@b> ENVID=a ENVID=a", &everything, SMTP_PARAMETER_INVALID,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "it has 100 octets", "MAIL FROM:<a@b> ENVID=" A50 A50, &everything, SMTP_FINE,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "at most", "MAIL FROM:<a@b> ENVID=" A50 A50 "a", &everything, SMTP_PARAMETER_INVALID,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "REQUIRETLS is offered", "MAIL FROM:<a@b> REQUIRETLS", &everything, SMTP_FINE,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "it has no value", "MAIL FROM:<a@b> REQUIRETLS=1", &everything, SMTP_PARAMETER_INVALID,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "BINARYMIME is offered", "MAIL FROM:<a@b> BODY=binarymime", &everything, SMTP_FINE,
+	  SMTP_PARAMETER_INVALID },
+	{ "BODY stands once", "MAIL FROM:<a@b> BODY=7BIT BODY=8BITMIME", &everything,
+	  SMTP_PARAMETER_INVALID, SMTP_PARAMETER_INVALID },
+	{ "NOTIFY is offered", "RCPT TO:<a@b> NOTIFY=success,FAILURE,Delay", &everything, SMTP_FINE,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "NEVER stands alone", "RCPT TO:<a@b> NOTIFY=NEVER,DELAY", &everything,
+	  SMTP_PARAMETER_INVALID, SMTP_PARAMETER_UNKNOWN },
+	{ "each word once", "RCPT TO:<a@b> NOTIFY=DELAY,DELAY", &everything, SMTP_PARAMETER_INVALID,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "no other words", "RCPT TO:<a@b> NOTIFY=ALWAYS", &everything, SMTP_PARAMETER_INVALID,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "no empty ones", "RCPT TO:<a@b> NOTIFY=DELAY,", &everything, SMTP_PARAMETER_INVALID,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "it has a value", "RCPT TO:<a@b> NOTIFY", &everything, SMTP_PARAMETER_INVALID,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "it stands once", "RCPT TO:<a@b> NOTIFY=NEVER NOTIFY=NEVER", &everything,
+	  SMTP_PARAMETER_INVALID, SMTP_PARAMETER_UNKNOWN },
+	{ "MAIL has no NOTIFY", "MAIL FROM:<a@b> NOTIFY=NEVER", &everything, SMTP_PARAMETER_UNKNOWN,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "ORCPT is offered", "RCPT TO:<a@b> ORCPT=rfc822;c@d", &everything, SMTP_FINE,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "it has a type", "RCPT TO:<a@b> ORCPT=c@d", &everything, SMTP_PARAMETER_INVALID,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "it stands once", "RCPT TO:<a@b> ORCPT=rfc822;c ORCPT=rfc822;c", &everything,
+	  SMTP_PARAMETER_INVALID, SMTP_PARAMETER_UNKNOWN },
+	{ "it may encode UTF-8", "RCPT TO:<a@b> ORCPT=utf-8;\\x{E9}@d", &everything, SMTP_FINE,
+	  SMTP_PARAMETER_UNKNOWN },
+	{ "but not hold it", "RCPT TO:<a@b> ORCPT=utf-8;\xc3\xa9@d", &everything,
+	  SMTP_PARAMETER_INVALID, SMTP_PARAMETER_INVALID },
+	{ "unless SMTPUTF8 is in use", "RCPT TO:<a@b> ORCPT=utf-8;\xc3\xa9@d", &utf8_transaction,
+	  SMTP_FINE, SMTP_PARAMETER_INVALID },
+	{ "XCLIENT needs something", "XCLIENT", &everything, SMTP_ARGUMENT_MISSING, SMTP_FINE },
+	{ "XFORWARD stays ASCII", "XFORWARD NAME=\xc3\xa9", &everything, SMTP_BAD_OCTETS,
+	  SMTP_FINE },
+};
+
+static void test_extensions(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(extension_cases); i++) {
+		str line = str_of(extension_cases[i].line);
+		enum smtp_complaint complaint;
+		struct smtp_command c;
+
+		complaint = smtp_command_parse(line, extension_cases[i].dialect, &c);
+		if (complaint != extension_cases[i].complaint)
+			fail_msg("%s: complaint %d", extension_cases[i].line, complaint);
+		complaint = smtp_command_parse(line, &nothing, &c);
+		if (complaint != extension_cases[i].elsewhere)
+			fail_msg("%s: complaint %d where it is not offered",
+				 extension_cases[i].line, complaint);
+	}
+}
+
+static void test_extensions_are_read(void **state)
+{
+	struct smtp_command c;
+
+	(void)state;
+	assert_int_equal(smtp_command_parse(
+				 STR("MAIL FROM:<" J
+				     "> RET=HDRS ENVID=Q+2B1 REQUIRETLS SMTPUTF8 BODY=BINARYMIME"),
+				 &everything, &c),
+			 SMTP_FINE);
+	assert_true(c.smtputf8 && c.requiretls && c.path.utf8);
+	assert_int_equal(c.body, SMTP_BODY_BINARYMIME);
+	assert_int_equal(c.ret, SMTP_RET_HDRS);
+	assert_true(str_eq(c.envid, STR("Q+2B1")));
+	assert_int_equal(
+		smtp_command_parse(STR("RCPT TO:<a@b> ORCPT=rfc822;a+2Bb@c NOTIFY=DELAY,SUCCESS"),
+				   &everything, &c),
+		SMTP_FINE);
+	assert_true(str_eq(c.orcpt, STR("rfc822;a+2Bb@c")));
+	assert_int_equal(c.notify, SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_DELAY);
+	assert_int_equal(smtp_command_parse(STR("BDAT 86  LAST"), &nothing, &c), SMTP_FINE);
+	assert_true(c.chunk_bytes == 86 && c.chunk_last);
+	assert_int_equal(smtp_command_parse(STR("BDAT 9223372036854775807"), &nothing, &c),
+			 SMTP_FINE);
+	assert_true(c.chunk_bytes == INT64_MAX && !c.chunk_last);
+	assert_int_equal(smtp_command_parse(STR("XCLIENT NAME=a ADDR=192.0.2.1"), &everything, &c),
+			 SMTP_FINE);
+	assert_int_equal(c.verb, SMTP_XCLIENT);
+	assert_true(str_eq(c.argument, STR("NAME=a ADDR=192.0.2.1")));
+	assert_int_equal(smtp_command_parse(STR("VRFY a SMTPUTF8"), &everything, &c), SMTP_FINE);
+	assert_true(c.smtputf8 && str_eq(c.argument, STR("a")));
+	assert_int_equal(smtp_command_parse(STR("VRFY a SMTPUTF8"), &nothing, &c), SMTP_FINE);
+	assert_true(!c.smtputf8 && str_eq(c.argument, STR("a SMTPUTF8")));
+}
+
+static void test_notify_is_written_as_it_is_read(void **state)
+{
+	char text[SMTP_NOTIFY_SIZE];
+
+	(void)state;
+	assert_true(str_eq(smtp_notify_text(0, text), STR("")));
+	assert_true(str_eq(smtp_notify_text(SMTP_NOTIFY_NEVER, text), STR("NEVER")));
+	assert_true(str_eq(smtp_notify_text(SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_FAILURE |
+						    SMTP_NOTIFY_DELAY,
+					    text),
+			   STR("SUCCESS,FAILURE,DELAY")));
+	/* More than can be said: it has room for it all the same. */
+	assert_int_equal(smtp_notify_text(~0u, text).n, strlen("NEVER,SUCCESS,FAILURE,DELAY"));
+}
+
+static void test_verbs_have_names(void **state)
+{
+	(void)state;
+	assert_string_equal(smtp_verb_name(SMTP_MAIL), "MAIL");
+	assert_string_equal(smtp_verb_name(SMTP_XFORWARD), "XFORWARD");
+	assert_string_equal(smtp_verb_name(SMTP_UNKNOWN), "command");
+	assert_string_equal(smtp_verb_name(SMTP_NOT_OFFERED), "command");
+	for (int verb = SMTP_UNKNOWN + 1; verb < SMTP_NOT_OFFERED; verb++)
+		assert_string_not_equal(smtp_verb_name((enum smtp_verb)verb), "command");
 }
 
 static void test_nul_is_refused(void **state)
@@ -141,6 +352,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_extensions),
+		cmocka_unit_test(test_extensions_are_read),
+		cmocka_unit_test(test_notify_is_written_as_it_is_read),
+		cmocka_unit_test(test_verbs_have_names),
 		cmocka_unit_test(test_nul_is_refused),
 		cmocka_unit_test(test_parameters_are_read),
 		cmocka_unit_test(test_line_lengths),

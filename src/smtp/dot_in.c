@@ -1,27 +1,10 @@
 #include "smtp/dot_in.h"
 
+#include "smtp/octets.h"
+
 void dot_in_init(struct dot_in *d)
 {
 	*d = (struct dot_in){ .state = DOT_IN_LINE_START };
-}
-
-static bool octets_above_127(str s)
-{
-	uint64_t all = 0, word;
-	size_t i = 0;
-
-	for (; i + sizeof word <= s.n; i += sizeof word) {
-		memcpy(&word, s.p + i, sizeof word);
-		all |= word;
-	}
-	for (; i < s.n; i++)
-		all |= (unsigned char)s.p[i];
-	return all & UINT64_C(0x8080808080808080);
-}
-
-static bool has(str s, char c)
-{
-	return s.n && memchr(s.p, c, s.n);
 }
 
 /* Length of the run at the start of `in`, which starts within a line: up to the next line that starts
@@ -39,7 +22,7 @@ static size_t run_length(struct dot_in *d, str in)
 		/* A CR at the end of the last run is bare when no LF starts this one. */
 		if (d->state == DOT_IN_CR && content)
 			d->bare_cr = true;
-		if (has(str_mem(line, content ? content - 1 : 0), '\r'))
+		if (octets_has(str_mem(line, content ? content - 1 : 0), '\r'))
 			d->bare_cr = true;
 		if (!lf) {
 			d->state = ends_cr ? DOT_IN_CR : DOT_IN_LINE;
@@ -109,7 +92,7 @@ bool dot_in_next(struct dot_in *d, str *in, str *ret_run)
 		n = run_length(d, *in);
 		*ret_run = str_first(*in, n);
 		*in = str_from(*in, n);
-		d->any_8bit = d->any_8bit || octets_above_127(*ret_run);
+		d->any_8bit = d->any_8bit || octets_8bit(*ret_run);
 		d->bytes += n;
 		return true;
 	}

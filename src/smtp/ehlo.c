@@ -8,33 +8,54 @@ static void parse_size(struct ehlo *e, str parameters)
 		e->size_bytes = bytes;
 }
 
-struct word {
-	str name;
-	unsigned bit;
-};
-
-static unsigned find_word(const struct word *words, size_t count, str name)
+static unsigned find_attributes(str words, enum smtp_verb verb)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (str_case_eq(words[i].name, name))
-			return words[i].bit;
+	unsigned found = 0;
+	str word;
+
+	while (words.n > 0) {
+		int attribute;
+
+		str_cut(words, ' ', &word, &words);
+		attribute = attribute_find(word, verb);
+		if (attribute >= 0)
+			found |= ATTRIBUTE_BIT(attribute);
 	}
-	return 0;
+	return found;
 }
 
 static void parse_xclient(struct ehlo *e, str parameters)
 {
-	static const struct word attributes[] = {
-		{ { "NAME", 4 }, XCLIENT_NAME },         { { "ADDR", 4 }, XCLIENT_ADDR },
-		{ { "PORT", 4 }, XCLIENT_PORT },         { { "PROTO", 5 }, XCLIENT_PROTO },
-		{ { "HELO", 4 }, XCLIENT_HELO },         { { "LOGIN", 5 }, XCLIENT_LOGIN },
-		{ { "DESTADDR", 8 }, XCLIENT_DESTADDR }, { { "DESTPORT", 8 }, XCLIENT_DESTPORT },
-	};
-	str word;
+	e->xclient |= find_attributes(parameters, SMTP_XCLIENT);
+}
+
+static void parse_xforward(struct ehlo *e, str parameters)
+{
+	e->xforward |= find_attributes(parameters, SMTP_XFORWARD);
+}
+
+static void parse_limit(struct ehlo *e, str name, str value)
+{
+	uint64_t limit;
+
+	if (value.n > 6 || str_u64(value, EHLO_LIMIT_MAX, &limit) < 0)
+		return;
+	if (str_case_eq(name, STR("RCPTMAX")))
+		e->recipients_max = (uint32_t)limit;
+	else if (str_case_eq(name, STR("MAILMAX")))
+		e->transactions_max = (uint32_t)limit;
+	else if (str_case_eq(name, STR("RCPTDOMAINMAX")))
+		e->recipient_domains_max = (uint32_t)limit;
+}
+
+static void parse_limits(struct ehlo *e, str parameters)
+{
+	str word, name, value;
 
 	while (parameters.n > 0) {
 		str_cut(parameters, ' ', &word, &parameters);
-		e->xclient |= find_word(attributes, ELEMENTS(attributes), word);
+		if (str_cut(word, '=', &name, &value))
+			parse_limit(e, name, value);
 	}
 }
 
@@ -53,10 +74,11 @@ static const struct extension {
 	{ { "BINARYMIME", 10 }, EHLO_BINARYMIME, NULL },
 	{ { "DSN", 3 }, EHLO_DSN, NULL },
 	{ { "XCLIENT", 7 }, EHLO_XCLIENT, parse_xclient },
-	{ { "XFORWARD", 8 }, EHLO_XFORWARD, NULL },
+	{ { "XFORWARD", 8 }, EHLO_XFORWARD, parse_xforward },
 	{ { "REQUIRETLS", 10 }, EHLO_REQUIRETLS, NULL },
 	{ { "ETRN", 4 }, EHLO_ETRN, NULL },
 	{ { "AUTH", 4 }, EHLO_AUTH, NULL },
+	{ { "LIMITS", 6 }, EHLO_LIMITS, parse_limits },
 };
 
 void ehlo_parse(const struct reply *r, struct ehlo *ret_ehlo)

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "smtp/attributes.h"
 #include "smtp/reply.h"
 
 enum ehlo_extension {
@@ -22,24 +23,21 @@ enum ehlo_extension {
 	EHLO_REQUIRETLS = 1 << 11, /* RFC 8689 */
 	EHLO_ETRN = 1 << 12,       /* RFC 1985 */
 	EHLO_AUTH = 1 << 13,       /* RFC 4954 */
+	EHLO_LIMITS = 1 << 14,     /* RFC 9422 */
 };
 
-/* Attributes the server takes with XCLIENT. */
-enum xclient_attribute {
-	XCLIENT_NAME = 1 << 0,
-	XCLIENT_ADDR = 1 << 1,
-	XCLIENT_PORT = 1 << 2,
-	XCLIENT_PROTO = 1 << 3,
-	XCLIENT_HELO = 1 << 4,
-	XCLIENT_LOGIN = 1 << 5,
-	XCLIENT_DESTADDR = 1 << 6,
-	XCLIENT_DESTPORT = 1 << 7,
-};
+/* The most that LIMITS can say of anything (RFC 9422 §4: six digits). */
+#define EHLO_LIMIT_MAX 999999
 
 struct ehlo {
 	unsigned offers;     /* enum ehlo_extension */
-	unsigned xclient;    /* enum xclient_attribute */
+	unsigned xclient;    /* ATTRIBUTE_BITs the server takes with XCLIENT */
+	unsigned xforward;   /* and with XFORWARD */
 	uint64_t size_bytes; /* the largest message it takes; 0: it did not say */
+	/* LIMITS, 1..EHLO_LIMIT_MAX; 0: it did not say */
+	uint32_t recipients_max;        /* of a transaction (RCPTMAX) */
+	uint32_t transactions_max;      /* of a session (MAILMAX) */
+	uint32_t recipient_domains_max; /* of a transaction (RCPTDOMAINMAX) */
 };
 
 /* Of a 2xx reply. The first line is the server's name and greeting; extensions follow. */

@@ -1,6 +1,8 @@
 #include "smtp/path.h"
 
 #include "base/addr.h"
+#include "smtp/idna.h"
+#include "smtp/octets.h"
 
 static bool is_alnum(char c)
 {
@@ -11,6 +13,12 @@ static bool is_alnum(char c)
 static bool is_atext(char c)
 {
 	return is_alnum(c) || (c && strchr("!#$%&'*+-/=?^_`{|}~", c));
+}
+
+/* Part of a UTF-8 character; whether the whole is well-formed is looked at once for all of it. */
+static bool is_8bit(char c)
+{
+	return (unsigned char)c > 127;
 }
 
 static bool is_label_byte(char c)
@@ -72,9 +80,9 @@ static size_t quoted_length(str text)
 	for (size_t i = 1; i < text.n; i++) {
 		if (text.p[i] == '"')
 			return i + 1;
-		if (text.p[i] == '\\' && ++i == text.n)
+		if (text.p[i] == '\\' && (++i == text.n || is_8bit(text.p[i])))
 			return 0;
-		if (text.p[i] < ' ' || text.p[i] > '~')
+		if (!is_8bit(text.p[i]) && (text.p[i] < ' ' || text.p[i] > '~'))
 			return 0;
 	}
 	return 0;
@@ -85,7 +93,7 @@ static size_t dot_string_length(str text)
 {
 	size_t i = 0;
 
-	while (i < text.n && (is_atext(text.p[i]) || text.p[i] == '.'))
+	while (i < text.n && (is_atext(text.p[i]) || is_8bit(text.p[i]) || text.p[i] == '.'))
 		i++;
 	if (!i || text.p[0] == '.' || text.p[i - 1] == '.' ||
 	    str_find(str_first(text, i), STR("..")) >= 0)
@@ -110,17 +118,9 @@ static size_t domain_length(str text)
 
 		return end < 0 ? 0 : (size_t)end + 1;
 	}
-	while (i < text.n && (is_label_byte(text.p[i]) || text.p[i] == '.'))
+	while (i < text.n && (is_label_byte(text.p[i]) || is_8bit(text.p[i]) || text.p[i] == '.'))
 		i++;
 	return i;
-}
-
-static int check_7bit(str text)
-{
-	for (size_t i = 0; i < text.n; i++)
-		if ((unsigned char)text.p[i] > 127)
-			return -EILSEQ;
-	return 0;
 }
 
 /* `@a,@b:` in front of the mailbox; *text then starts behind it. */
@@ -148,6 +148,16 @@ static int skip_route(str *text)
 	}
 }
 
+static int check_domain(const struct smtp_path *path)
+{
+	char ascii_text[IDNA_SIZE];
+	str ascii;
+
+	if (path->literal)
+		return smtp_literal_valid(path->domain) ? 0 : -EINVAL;
+	return idna_to_ascii(path->domain, ascii_text, &ascii);
+}
+
 /* local@domain at the start of *text, which then starts behind it. */
 static int take_mailbox(str *text, struct smtp_path *path)
 {
@@ -164,10 +174,11 @@ static int take_mailbox(str *text, struct smtp_path *path)
 	path->literal = domain && path->domain.p[0] == '[';
 	if (local > SMTP_LOCAL_MAX || domain > SMTP_DOMAIN_MAX)
 		return -EMSGSIZE;
-	if (path->literal ? !smtp_literal_valid(path->domain) : !smtp_domain_valid(path->domain))
-		return -EINVAL;
+	path->utf8 = octets_8bit(path->mailbox);
+	if (path->utf8 && !utf8_valid(path->mailbox))
+		return -EILSEQ;
 	*text = str_from(behind, domain);
-	return 0;
+	return check_domain(path);
 }
 
 int smtp_mailbox_parse(str text, struct smtp_path *ret_path)
@@ -175,9 +186,6 @@ int smtp_mailbox_parse(str text, struct smtp_path *ret_path)
 	struct smtp_path path = { 0 };
 	int r;
 
-	r = check_7bit(text);
-	if (r < 0)
-		return r;
 	r = take_mailbox(&text, &path);
 	if (r < 0)
 		return r;
@@ -235,10 +243,7 @@ int smtp_path_parse(str text, enum smtp_path_kind kind, struct smtp_path *ret_pa
 		return -EINVAL;
 	n = path_length(text);
 	if (!n)
-		return check_7bit(text) < 0 ? -EILSEQ : -EINVAL;
-	r = check_7bit(str_first(text, n));
-	if (r < 0)
-		return r;
+		return -EINVAL;
 	if (n > SMTP_PATH_MAX)
 		return -EMSGSIZE;
 	r = parse_inside(str_mem(text.p + 1, n - 2), kind, &path);
@@ -262,26 +267,41 @@ static size_t unquote(str quoted, char *to)
 	return n;
 }
 
-str smtp_path_plain(const struct smtp_path *path, char text[static SMTP_PLAIN_SIZE])
+static size_t put_plain_local(str local, char *to)
 {
-	size_t n = path->local.n;
-
-	must(path->mailbox.n < SMTP_PLAIN_SIZE);
-	if (n)
-		memcpy(text, path->local.p, n);
-	if (n && path->local.p[0] == '"') {
-		size_t unquoted = unquote(path->local, text);
+	if (local.n && local.p[0] == '"') {
+		size_t unquoted = unquote(local, to);
 
 		/* Where quotes are needed the written form stays: it is then the only one we compare. */
-		if (unquoted && dot_string_length(str_mem(text, unquoted)) == unquoted)
-			n = unquoted;
-		else
-			memcpy(text, path->local.p, n);
+		if (unquoted && dot_string_length(str_mem(to, unquoted)) == unquoted)
+			return unquoted;
 	}
+	if (local.n)
+		memcpy(to, local.p, local.n);
+	return local.n;
+}
+
+static size_t put_plain_domain(const struct smtp_path *path, char *to)
+{
+	char ascii_text[IDNA_SIZE];
+	str domain = path->domain;
+
+	/* Memory apart it cannot fail: it did not when the path was read. */
+	if (path->utf8 && !path->literal)
+		(void)idna_to_ascii(domain, ascii_text, &domain);
+	memcpy(to, domain.p, domain.n);
+	return domain.n;
+}
+
+str smtp_path_plain(const struct smtp_path *path, char text[static SMTP_PLAIN_SIZE])
+{
+	size_t n;
+
+	must(path->local.n <= SMTP_LOCAL_MAX && path->domain.n <= SMTP_DOMAIN_MAX);
+	n = put_plain_local(path->local, text);
 	if (path->domain.n) {
 		text[n++] = '@';
-		memcpy(text + n, path->domain.p, path->domain.n);
-		n += path->domain.n;
+		n += put_plain_domain(path, text + n);
 	}
 	for (size_t i = 0; i < n; i++)
 		text[i] = lower(text[i]);

@@ -1,5 +1,7 @@
 #include "smtp/path.h"
 
+#include "smtp/octets.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -67,10 +69,45 @@ static const struct {
 	{ "no brackets, no path", "a@b", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
 	{ "an unclosed path is refused", "<a@b", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
 	{ "nothing is no path", "", SMTP_REVERSE_PATH, -EINVAL, NULL, NULL },
-	{ "8-bit local parts are told apart", "<\xc3\xa9@b>", SMTP_FORWARD_PATH, -EILSEQ, NULL,
+	{ "a route with a broken second part", "<@a,b:u@c>", SMTP_FORWARD_PATH, -EINVAL, NULL,
 	  NULL },
-	{ "8-bit domains too", "<e@\xc3\xa9>", SMTP_REVERSE_PATH, -EILSEQ, NULL, NULL },
-	{ "8-bit in quotes too", "<\"\xc3\xa9\"@b>", SMTP_REVERSE_PATH, -EILSEQ, NULL, NULL },
+	{ "a route through nothing", "<@:u@c>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a quoted string must end", "<\"a@b>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a backslash quotes something", "<\"a\\", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a local part may be UTF-8", "<j\xc3\xb6rg@b>", SMTP_FORWARD_PATH, 0, "j\xc3\xb6rg@b",
+	  "" },
+	{ "a quoted one too", "<\"j\xc3\xb6 rg\"@b> X", SMTP_REVERSE_PATH, 0, "\"j\xc3\xb6 rg\"@b",
+	  " X" },
+	{ "a domain may be of U-labels",
+	  "<e@b\xc3\xbc"
+	  "cher.example>",
+	  SMTP_REVERSE_PATH, 0,
+	  "e@b\xc3\xbc"
+	  "cher.example",
+	  "" },
+	{ "Latin-1 is told apart", "<j\xf6rg@b>", SMTP_FORWARD_PATH, -EILSEQ, NULL, NULL },
+	{ "in a domain too",
+	  "<e@b\xfc"
+	  "cher.example>",
+	  SMTP_FORWARD_PATH, -EILSEQ, NULL, NULL },
+	{ "and in quotes", "<\"\xf6\"@b>", SMTP_REVERSE_PATH, -EILSEQ, NULL, NULL },
+	{ "an overlong form is no UTF-8", "<\xc0\xaf@b>", SMTP_FORWARD_PATH, -EILSEQ, NULL, NULL },
+	{ "controls above 127 are refused", "<a\xc2\x85@b>", SMTP_FORWARD_PATH, -EILSEQ, NULL,
+	  NULL },
+	{ "a backslash hides no UTF-8", "<\"\\\xc3\xb6\"@b>", SMTP_FORWARD_PATH, -EINVAL, NULL,
+	  NULL },
+	{ "a domain is one that IDNA knows", "<e@\xe2\x80\xae.example>", SMTP_FORWARD_PATH, -EINVAL,
+	  NULL, NULL },
+	{ "another dot than the dot is none",
+	  "<e@a\xe3\x80\x82"
+	  "b>",
+	  SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a literal is ASCII", "<e@[IPv6:\xc3\xa9]>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "a route is ASCII", "<@\xc3\xa9.example:e@b>", SMTP_FORWARD_PATH, -EINVAL, NULL, NULL },
+	{ "64 octets of UTF-8 are allowed", "<\xc3\xa9" A16 A16 A16 "aaaaaaaaaaaaaa@x>",
+	  SMTP_FORWARD_PATH, 0, "\xc3\xa9" A16 A16 A16 "aaaaaaaaaaaaaa@x", "" },
+	{ "64 characters are too many", "<\xc3\xa9" A16 A16 A16 "aaaaaaaaaaaaaaa@x>",
+	  SMTP_FORWARD_PATH, -EMSGSIZE, NULL, NULL },
 	{ "64 octets of local part are allowed", "<" A64 "@x>", SMTP_FORWARD_PATH, 0, A64 "@x",
 	  "" },
 	{ "65 are not", "<a" A64 "@x>", SMTP_FORWARD_PATH, -EMSGSIZE, NULL, NULL },
@@ -95,6 +132,8 @@ static void test_paths(void **state)
 			fail_msg("%s: mailbox %.*s", path_cases[i].name, STR_ARG(path.mailbox));
 		if (!str_eq(rest, str_of(path_cases[i].rest)))
 			fail_msg("%s: rest %.*s", path_cases[i].name, STR_ARG(rest));
+		if (path.utf8 != octets_8bit(path.mailbox))
+			fail_msg("%s: utf8", path_cases[i].name);
 	}
 }
 
@@ -107,6 +146,20 @@ static const struct {
 	{ "needless backslashes too", "<\"\\J\\a\"@x>", "ja@x", false },
 	{ "needed quotes stay", "<\"a b\"@x>", "\"a b\"@x", false },
 	{ "an empty quoted string stays", "<\"\"@x>", "\"\"@x", false },
+	{ "U-labels are their A-labels",
+	  "<A@B\xc3\xbc"
+	  "cher.Example>",
+	  "a@xn--bcher-kva.example", false },
+	{ "in capitals too",
+	  "<A@B\xc3\x9c"
+	  "CHER.Example>",
+	  "a@xn--bcher-kva.example", false },
+	{ "A-labels are themselves", "<a@XN--Bcher-KVA.example>", "a@xn--bcher-kva.example",
+	  false },
+	{ "a local part is folded in ASCII only", "<J\xc3\x96RG@x>", "j\xc3\x96rg@x", false },
+	{ "and unquoted", "<\"j\xc3\xb6rg\"@x>", "j\xc3\xb6rg@x", false },
+	{ "a literal is lower case", "<J\xc3\xb6@[IPv6:2001:DB8::1]>",
+	  "j\xc3\xb6@[ipv6:2001:db8::1]", false },
 	{ "postmaster is found bare", "<PostMaster>", "postmaster", true },
 	{ "and with a domain, in quotes", "<\"postmaster\"@X>", "postmaster@x", true },
 	{ "another is not", "<postmaste@x>", "postmaste@x", false },
@@ -148,9 +201,46 @@ static void test_a_path_has_256_octets_at_most(void **state)
 	}
 }
 
+/* Three octets of U-label may be eight of A-label: the longest path has the longest plain form. */
+static void test_the_plain_form_has_room(void **state)
+{
+	char text[SMTP_PLAIN_SIZE], mailbox[SMTP_PATH_MAX + 1] = A64 "@";
+	struct smtp_path path;
+	size_t n = 65;
+
+	(void)state;
+	for (int i = 0; i < 31; i++, n += 3)
+		memcpy(mailbox + n, "\xc3\xa9.", 3);
+	assert_int_equal(smtp_mailbox_parse(str_mem(mailbox, n - 1), &path), 0);
+	assert_int_equal(smtp_path_plain(&path, text).n, 65 + 31 * 8 - 1);
+	/* One more is a name that DNS cannot hold. */
+	memcpy(mailbox + n, "\xc3\xa9.a", 4);
+	assert_int_equal(smtp_mailbox_parse(str_mem(mailbox, n + 4), &path), -EMSGSIZE);
+}
+
+static void test_mailboxes(void **state)
+{
+	struct smtp_path path;
+
+	(void)state;
+	assert_int_equal(smtp_mailbox_parse(STR("a@b"), &path), 0);
+	assert_int_equal(smtp_mailbox_parse(STR("a@b c"), &path), -EINVAL);
+	assert_int_equal(smtp_mailbox_parse(STR(""), &path), -EINVAL);
+	assert_int_equal(smtp_mailbox_parse(STR("\xe9@b"), &path), -EILSEQ);
+	assert_int_equal(smtp_mailbox_parse(STR("\xc3\xa9@b"), &path), 0);
+	assert_true(path.utf8);
+	assert_false(smtp_domain_valid(STR("\xc3\xa9.example")));
+	assert_false(smtp_domain_valid(STR("")));
+	assert_false(smtp_literal_valid(STR("[[]")));
+	assert_false(smtp_literal_valid(STR("[]")));
+	assert_true(smtp_literal_valid(STR("[ipv6:::1]")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_plain_form_has_room),
+		cmocka_unit_test(test_mailboxes),
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_a_path_has_256_octets_at_most),
 		cmocka_unit_test(test_plain),

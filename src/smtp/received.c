@@ -81,6 +81,16 @@ static void put_from(struct folded *f, const struct received *r)
 	}
 }
 
+/* The registry of RFC 3848, and RFC 6531 §4.3. */
+static str protocol_of(const struct received *r)
+{
+	if (r->smtputf8)
+		return r->tls_version.n ? STR("UTF8SMTPS") : STR("UTF8SMTP");
+	if (r->tls_version.n)
+		return STR("ESMTPS");
+	return r->esmtp ? STR("ESMTP") : STR("SMTP");
+}
+
 static void put_by(struct folded *f, const struct received *r)
 {
 	char id[ID_TEXT_LENGTH + 1];
@@ -90,18 +100,20 @@ static void put_by(struct folded *f, const struct received *r)
 	put_clean(f, r->hostname, "", "");
 	put_word(f, STR("(Locum)"));
 	put_word(f, STR("with"));
-	put_word(f, r->tls_version.n ? STR("ESMTPS") : r->esmtp ? STR("ESMTP") : STR("SMTP"));
+	put_word(f, protocol_of(r));
 	put_word(f, STR("id"));
 	put_word(f, str_of(id));
 }
 
-/* For a recipient that is no mailbox (which smtpin never takes) there is no for-clause. */
+/* For a recipient that is no mailbox (which smtpin never takes), or not one that may stand in this header, there
+ * is no for-clause. */
 static void put_for(struct folded *f, const struct received *r)
 {
 	struct smtp_path path;
 	char word[SMTP_PATH_MAX + 4];
 
-	if (r->recipient.n && smtp_mailbox_parse(r->recipient, &path) == 0) {
+	if (r->recipient.n && smtp_mailbox_parse(r->recipient, &path) == 0 &&
+	    (r->smtputf8 || !path.utf8)) {
 		size_t n = r->recipient.n;
 
 		word[0] = '<';

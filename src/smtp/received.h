@@ -27,6 +27,7 @@ struct received {
 	str name;    /* forward-confirmed reverse name; empty: none */
 	str address; /* textual IP */
 	bool esmtp;
+	bool smtputf8; /* the message came with SMTPUTF8: "with UTF8SMTP" (RFC 6531 §4.3), and the recipient may be UTF-8 */
 	str tls_version; /* empty: plaintext */
 	str tls_cipher;
 	str hostname; /* our name */
