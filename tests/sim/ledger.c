@@ -485,7 +485,7 @@ static void check_repeat(const struct message *m, const struct entry *e, const s
 	const struct plan *p = world_plan();
 	char first[32];
 
-	if (deliveries(e) == 0)
+	if (deliveries(e) == 0 || e->first_at > world_last_off() - NSEC_MINUTE)
 		return;
 	for (uint32_t i = 0; i < p->faults; i++)
 		if (p->fault[i].enabled &&

@@ -284,6 +284,7 @@ void plan_make(uint64_t seed, struct plan *p)
 	make_impatience(p);
 	make_move(p);
 	make_reloads(p);
+	p->end = pick_later(4) ? END_AT_ONCE : pick_later(2) ? END_RESTARTS : END_CUTS;
 }
 
 void plan_add(struct plan *p, const struct fault *f)
@@ -365,10 +366,13 @@ void plan_describe(const struct plan *p, FILE *to)
 {
 	fprintf(to,
 		"%u nodes with %u smtpin, %u domains on %u primaries, segments of %llu KiB, "
-		"messages of %llu KiB at most%s\n",
+		"messages of %llu KiB at most%s%s\n",
 		p->nodes, p->smtpins, p->domains, p->primaries,
 		(unsigned long long)p->segment_bytes >> 10,
-		(unsigned long long)p->set.message_bytes >> 10, p->calm ? ", calm" : "");
+		(unsigned long long)p->set.message_bytes >> 10, p->calm ? ", calm" : "",
+		p->end == END_RESTARTS ? ", all start once more at the end"
+		: p->end == END_CUTS   ? ", all lose power once more at the end"
+				       : "");
 	for (uint32_t d = 0; d < p->domains; d++)
 		fprintf(to, "domain %u: primary %u%s, held %lld minutes\n", d, p->primary_of[d],
 			p->set.by_name[d] ? " by name" : "",

@@ -9,6 +9,7 @@
 
 #define START_TIME (10 * NSEC_S)    /* until all nodes serve */
 #define QUIET_TIME (6 * NSEC_HOUR)  /* after which everything must be where it belongs */
+#define OFF_TIME (3 * NSEC_MINUTE)  /* an orderly end is over by then */
 #define LAST_TIME (2 * NSEC_MINUTE) /* after everything is delivered, for what would come twice */
 
 static struct sim_node *nodes[NODES_MAX];
@@ -16,7 +17,7 @@ static struct loop *loop;
 static const struct plan *plan;
 static bool world_ready;
 static uint64_t faults, outages;
-static nsec start;
+static nsec start, last_off = NEVER;
 
 struct sim_node *world_node(uint32_t n)
 {
@@ -31,6 +32,11 @@ const struct plan *world_plan(void)
 nsec world_start(void)
 {
 	return start;
+}
+
+nsec world_last_off(void)
+{
+	return last_off;
 }
 
 /* --- configuration --- */
@@ -278,6 +284,21 @@ static bool all_quiet(void *arg)
 	return clients_running() == 0 && ledger_quiet();
 }
 
+/* What is settled stays so: held is held, and nothing comes again. */
+static void start_all_again(void)
+{
+	last_off = sim_now();
+	for (uint32_t n = 0; n < plan->nodes; n++)
+		if (plan->end == END_RESTARTS)
+			node_shutdown(nodes[n]);
+		else
+			node_power_cut(nodes[n]);
+	sim_run(sim_now() + OFF_TIME, NULL, NULL);
+	for (uint32_t n = 0; n < plan->nodes; n++)
+		node_power_on(nodes[n]);
+	sim_run(sim_now() + LAST_TIME, NULL, NULL);
+}
+
 void world_run(const struct plan *p, struct world_counts *ret_counts)
 {
 	plan = p;
@@ -299,6 +320,8 @@ void world_run(const struct plan *p, struct world_counts *ret_counts)
 	sim_run(sim_now() + LAST_TIME, NULL, NULL);
 	if (clients_running() > 0)
 		sim_fail("no task stuck", "%u clients still wait", clients_running());
+	if (p->end != END_AT_ONCE)
+		start_all_again();
 	for (uint32_t n = 0; n < p->nodes; n++)
 		node_power_cut(nodes[n]);
 	ledger_settle(p, nodes, ret_counts);

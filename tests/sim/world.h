@@ -128,6 +128,11 @@ struct plan {
 	struct client_plan client[CLIENTS_MAX];
 	uint32_t clients;
 	nsec healed_at; /* all faults are over */
+	enum {
+		END_AT_ONCE,
+		END_RESTARTS,
+		END_CUTS
+	} end; /* what the nodes go through before the account */
 };
 
 /* The bounds of what a node may hold for right at some time. */
@@ -245,3 +250,5 @@ struct sim_node *world_node(uint32_t n);
 const struct plan *world_plan(void);
 /* When the plan began: its times count from here. */
 nsec world_start(void);
+/* When all nodes went off for the last start; NEVER: they did not, or not yet. */
+nsec world_last_off(void);
