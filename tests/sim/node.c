@@ -368,13 +368,16 @@ static void end_stage(struct task *tk, struct sim_node *n, Locum__Process proces
 	for (unsigned i = 0; i < NODE_PARTS; i++) {
 		struct part *part = &n->part[i];
 
-		if (kinds[i].process != process || !part->process)
-			continue;
-		if (!part->ready || send_to(tk, part, &packet, -1) < 0)
+		if (kinds[i].process == process && part->process &&
+		    (!part->ready || send_to(tk, part, &packet, -1) < 0))
 			process_kill(part->process, -1);
-		while (part->control && task_now(tk) < until)
+	}
+	for (unsigned i = 0; i < NODE_PARTS; i++) {
+		struct part *part = &n->part[i];
+
+		while (kinds[i].process == process && part->control && task_now(tk) < until)
 			signal_wait(tk, &n->changed, until);
-		if (part->process)
+		if (kinds[i].process == process && part->process)
 			sim_fail("an orderly end ends", "%s did not within 40 s",
 				 part->process->name);
 	}
