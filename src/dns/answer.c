@@ -233,6 +233,20 @@ void dns_read_names(str message, struct dns_names *ret)
 		ret->count = 0;
 }
 
+static void take_nothing(const struct reader *rd, const struct record *rec, void *arg)
+{
+	(void)rd;
+	(void)rec;
+	(void)arg;
+}
+
+enum dns_status dns_read_status(str message, enum dns_type type)
+{
+	uint32_t ttl;
+
+	return read_answer(message, type, take_nothing, NULL, &ttl);
+}
+
 const char *dns_status_text(enum dns_status status)
 {
 	switch (status) {

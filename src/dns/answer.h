@@ -55,5 +55,7 @@ void dns_read_mx(str message, struct dns_mx_answer *ret);
 /* type: DNS_A or DNS_AAAA */
 void dns_read_addresses(str message, enum dns_type type, struct dns_addresses *ret);
 void dns_read_names(str message, struct dns_names *ret);
+/* Only whether there are records of that type. */
+enum dns_status dns_read_status(str message, enum dns_type type);
 
 const char *dns_status_text(enum dns_status status);

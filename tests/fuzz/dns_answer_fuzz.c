@@ -1,7 +1,9 @@
 /*
  * dns_answer: a hostile DNS message, read as every kind of answer. What comes out is bounded,
- * sorted and safe to show; and whatever the MX records say, a route made of them never leads to us.
+ * sorted and safe to show; whatever the MX records say, a route made of them never leads to us; and nothing
+ * but 127.0.0.0/8 without its error codes is ever listed.
  */
+#include "dns/list.h"
 #include "dns/route.h"
 
 #include "base/cleanup.h"
@@ -55,6 +57,23 @@ static void check_route(const struct dns_mx_answer *mx, const struct dns_address
 		must(r->reason != ROUTE_OK && r->address_count == 0);
 }
 
+static void check_list(str message, const struct dns_addresses *v4)
+{
+	struct dns_list_answer a;
+	struct dns_list_answer clear = { .state = DNS_LIST_CLEAR };
+
+	dns_list_read(message, &a);
+	must(a.count <= v4->count);
+	must((a.count > 0) == (a.state != DNS_LIST_CLEAR && a.state != DNS_LIST_SILENT));
+	must((a.state == DNS_LIST_SILENT) ==
+	     (v4->status == DNS_TROUBLE || (v4->status == DNS_DATA && v4->count == 0)));
+	if (a.state == DNS_LIST_LISTED)
+		for (size_t i = 0; i < v4->count; i++)
+			must(v4->address[i].ip[0] == 127 && v4->address[i].ip[3] != 255);
+	must((dns_list_test(&a, &clear) == DNS_LIST_ALIVE) == (a.state == DNS_LIST_LISTED));
+	must(dns_list_test(&clear, &a) != DNS_LIST_ALIVE);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct dns_mx_answer mx;
@@ -68,6 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_addresses(&v6);
 	dns_read_addresses(message, DNS_A, &v4);
 	check_addresses(&v4);
+	check_list(message, &v4);
+	must(dns_read_status(message, DNS_A) == v4.status);
 	dns_read_names(message, &names);
 	must(names.count <= DNS_NAMES_MAX);
 	for (size_t i = 0; i < names.count; i++)

@@ -1,6 +1,6 @@
 /*
- * lookup: the questions behind one route and one reverse name. All questions of a step are under
- * way at once. What does not answer in time is trouble, never absence.
+ * lookup: the questions behind one route. All questions of a step are under way at once. What does not
+ * answer in time is trouble, never absence.
  */
 #pragma once
 
@@ -8,15 +8,9 @@
 #include "dns/route.h"
 #include "proc/netd/resolver.h"
 
-#define LOOKUP_STEP_WAIT (10 * NSEC_S)   /* for the MX records, and again for the addresses */
-#define LOOKUP_REVERSE_WAIT (5 * NSEC_S) /* in all */
+#define LOOKUP_STEP_WAIT (10 * NSEC_S) /* for the MX records, and again for the addresses */
 
 /* 0 with a route (its reason may be trouble), -ECANCELED, -ENOMEM, -EINVAL for a name that is
  * none. */
 int lookup_route(struct task *tk, struct resolver *resolver, const struct conf *conf,
 		 const struct conf_domain *domain, struct route **ret);
-
-/* The forward-confirmed name of a client (RFC 8601 §2.7.3 "iprev"), empty when there is none or DNS
- * does not say in time. */
-void lookup_reverse_name(struct task *tk, struct resolver *resolver, const struct addr *address,
-			 char ret_name[static DNS_NAME_SIZE]);

@@ -3,8 +3,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "proc/netd/anchor.h"
+#include "proc/netd/client.h"
 #include "proc/netd/dial.h"
-#include "proc/netd/lookup.h"
 
 #define REPLY_WAIT (10 * NSEC_S)
 #define SHUTDOWN_WAIT (5 * NSEC_S)
@@ -108,6 +108,7 @@ static void reconfigured(struct task *tk, struct worker *w)
 	}
 	if (!same_servers(old, w->conf))
 		start_resolver(tk, n, w->conf);
+	zones_renew(&n->zones);
 }
 
 /* A new resolver knows nothing yet. Where it cannot be had, the old one goes on. */
@@ -120,6 +121,7 @@ static void forget(struct task *tk, struct netd *n)
 	n->forgot_at = now;
 	routes_expire(&n->routes);
 	start_resolver(tk, n, n->resolver_conf);
+	zones_renew(&n->zones);
 }
 
 /* --- requests: one task each --- */
@@ -131,10 +133,17 @@ struct request {
 	struct task *task;       /* NULL: not started yet */
 	uint64_t call;
 	bool is_dial;
-	char name[DNS_NAME_SIZE]; /* a domain, or an address */
+	char name[DNS_NAME_SIZE]; /* a domain, or what a client says HELO with */
+	struct addr address;      /* of a client; AF_UNSPEC: not asked about */
 	uint32_t start;
 	uint64_t route;
-	struct dialled dialled;
+	union {
+		struct dialled dialled;
+		struct {
+			struct client_facts facts;
+			Locum__ListAnswer listing[CLIENT_LISTS_MAX], *listings[CLIENT_LISTS_MAX];
+		};
+	};
 };
 
 static void request_freep(struct request **q)
@@ -145,7 +154,7 @@ static void request_freep(struct request **q)
 	if ((*q)->is_dial)
 		n->dials--;
 	else
-		n->reverses--;
+		n->clients--;
 	free(*q);
 }
 
@@ -178,47 +187,68 @@ static void run_dial(struct task *tk, void *arg)
 	closep(&q->dialled.fd);
 }
 
-static void run_reverse(struct task *tk, void *arg)
+static void reply_facts(struct task *tk, struct request *q)
 {
-	_cleanup_(request_freep) struct request *q = arg;
-	Locum__ReverseNamed answer = LOCUM__REVERSE_NAMED__INIT;
-	IPC_PACKET(packet, REVERSE_NAMED, reverse_named, &answer);
-	char name[DNS_NAME_SIZE] = "";
-	struct addr a;
+	struct client_facts *f = &q->facts;
+	Locum__ClientFacts answer = LOCUM__CLIENT_FACTS__INIT;
+	IPC_PACKET(packet, CLIENT_FACTS, client_facts, &answer);
 
-	q->task = tk;
-	if (addr_parse_ip(str_of(q->name), 0, &a) == 0)
-		lookup_reverse_name(tk, q->netd->resolver, &a, name);
-	answer.name = name;
+	for (size_t i = 0; i < f->listed; i++) {
+		locum__list_answer__init(&q->listing[i]);
+		q->listing[i].list = (char *)f->listing[i].list.p; /* a conf's strings end in NUL */
+		q->listing[i].code = f->listing[i].code;
+		q->listings[i] = &q->listing[i];
+	}
+	answer.name = f->name;
+	answer.reverse = f->reverse;
+	answer.confirmed = f->confirmed;
+	answer.helo = f->helo;
+	answer.lists = q->listings;
+	answer.n_lists = f->listed;
 	if (q->channel)
 		ipc_reply(tk, q->channel, q->call, &packet, -1, task_in(tk, REPLY_WAIT));
+}
+
+static void run_client(struct task *tk, void *arg)
+{
+	_cleanup_(request_freep) struct request *q = arg;
+	_cleanup_(conf_unrefp) struct conf *conf = conf_ref(q->netd->worker->conf);
+	const struct addr *address = q->address.family == AF_UNSPEC ? NULL : &q->address;
+
+	q->task = tk;
+	client_ask(tk, q->netd->resolver, &q->netd->zones, conf, address, str_of(q->name),
+		   &q->facts);
+	reply_facts(tk, q);
 }
 
 /* The counters bound what is under way; at the bound the asker is told at once. */
 static int start_request(struct netd *n, struct channel *ch, const Locum__Packet *p)
 {
 	bool is_dial = p->body_case == LOCUM__PACKET__BODY_DIAL;
-	str name = str_of(is_dial ? p->dial->domain : p->reverse_name->address);
 	struct request *q;
 	int r;
 
-	if (is_dial ? n->dials >= NETD_DIALS_MAX : n->reverses >= NETD_REVERSES_MAX)
+	if (is_dial ? n->dials >= NETD_DIALS_MAX : n->clients >= NETD_CLIENTS_MAX)
 		return -EAGAIN;
 	q = calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
 	*q = (struct request){ .netd = n, .channel = ch, .call = p->call, .is_dial = is_dial };
-	str_copy(name, q->name, sizeof(q->name));
 	if (is_dial) {
+		str_copy(str_of(p->dial->domain), q->name, sizeof(q->name));
 		q->start = p->dial->start;
 		q->route = p->dial->route;
 		n->dials++;
 	} else {
-		n->reverses++;
+		/* A longer name is none, and a cut one another. */
+		if (!str_copy(str_of(p->ask_client->helo), q->name, sizeof(q->name)))
+			q->name[0] = '\0';
+		addr_parse_ip(str_of(p->ask_client->address), 0, &q->address);
+		n->clients++;
 	}
 	list_append(&n->requests, &q->link);
-	r = task_start(n->worker->loop, &n->tasks, is_dial ? "dial" : "reverse",
-		       is_dial ? run_dial : run_reverse, q);
+	r = task_start(n->worker->loop, &n->tasks, is_dial ? "dial" : "client",
+		       is_dial ? run_dial : run_client, q);
 	if (r < 0)
 		request_freep(&q);
 	return r;
@@ -227,7 +257,7 @@ static int start_request(struct netd *n, struct channel *ch, const Locum__Packet
 static void refuse(struct task *tk, struct channel *ch, const Locum__Packet *p)
 {
 	Locum__Dialed dialled = LOCUM__DIALED__INIT;
-	Locum__ReverseNamed named = LOCUM__REVERSE_NAMED__INIT;
+	Locum__ClientFacts facts = LOCUM__CLIENT_FACTS__INIT;
 	Locum__Packet packet = LOCUM__PACKET__INIT;
 
 	if (p->body_case == LOCUM__PACKET__BODY_DIAL) {
@@ -235,8 +265,8 @@ static void refuse(struct task *tk, struct channel *ch, const Locum__Packet *p)
 		packet.body_case = LOCUM__PACKET__BODY_DIALED;
 		packet.dialed = &dialled;
 	} else {
-		packet.body_case = LOCUM__PACKET__BODY_REVERSE_NAMED;
-		packet.reverse_named = &named;
+		packet.body_case = LOCUM__PACKET__BODY_CLIENT_FACTS;
+		packet.client_facts = &facts;
 	}
 	ipc_reply(tk, ch, p->call, &packet, -1, task_in(tk, REPLY_WAIT));
 }
@@ -249,7 +279,7 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 	if (m->packet->body_case == LOCUM__PACKET__BODY_FORGET_DNS)
 		forget(tk, w->arg);
 	if (m->packet->body_case != LOCUM__PACKET__BODY_DIAL &&
-	    m->packet->body_case != LOCUM__PACKET__BODY_REVERSE_NAME)
+	    m->packet->body_case != LOCUM__PACKET__BODY_ASK_CLIENT)
 		return;
 	r = start_request(w->arg, ch, m->packet);
 	if (r < 0)
@@ -260,9 +290,10 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 
 static int serve(struct task *tk, struct worker *w)
 {
+	struct netd *n = w->arg;
+
 	(void)tk;
-	(void)w;
-	return 0;
+	return zones_init(&n->zones, w->loop, &w->conf, &n->resolver);
 }
 
 static void peer(struct task *tk, struct worker *w, struct channel *ch)
@@ -289,6 +320,7 @@ static void finish(struct task *tk, struct worker *w)
 {
 	struct netd *n = w->arg;
 
+	zones_stop(tk, &n->zones);
 	/* Who dials is ending too: what cannot be connected soon will not be used. */
 	if (group_wait(tk, &n->tasks, task_in(tk, SHUTDOWN_WAIT)) < 0) {
 		group_cancel(&n->tasks);

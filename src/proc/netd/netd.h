@@ -6,10 +6,11 @@
 #pragma once
 
 #include "proc/netd/routes.h"
+#include "proc/netd/zones.h"
 #include "proc/worker.h"
 
-#define NETD_DIALS_MAX 4096   /* under way */
-#define NETD_REVERSES_MAX 256 /* under way; more get no name */
+#define NETD_DIALS_MAX 4096  /* under way */
+#define NETD_CLIENTS_MAX 512 /* asked about at once; of more nothing is known */
 
 struct netd {
 	struct worker *worker;
@@ -18,9 +19,10 @@ struct netd {
 	struct buf anchors;         /* of resolver_conf's trust_anchor */
 	struct buf system_anchors;  /* of the system, where it has some */
 	struct routes routes;
+	struct zones zones;
 	struct group tasks;
 	struct list requests;
-	unsigned dials, reverses;
+	unsigned dials, clients;
 	nsec forgot_at; /* when the resolver's cache was emptied last */
 };
 

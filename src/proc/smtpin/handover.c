@@ -24,7 +24,7 @@ static void fill_client(const struct session *s, struct handover *h)
 	locum__client__init(c);
 	c->address = (char *)addr_ip_text(&s->client, h->address);
 	c->port = s->client.port;
-	c->name = (char *)reverse_name(s->reverse);
+	c->name = (char *)facts_name(s->facts);
 	c->helo = (ProtobufCBinaryData){ strlen(s->helo), (uint8_t *)s->helo };
 	c->esmtp = s->hello == HELLO_EHLO;
 	if (tls) {

@@ -30,7 +30,7 @@ struct server {
 	uint32_t session_count;
 	struct client_table *clients; /* what all smtpin share; there before the first listener */
 	struct body_budget budget;
-	unsigned lookups; /* reverse names being asked */
+	unsigned lookups; /* questions to netd under way */
 
 	struct {
 		uint64_t sessions_total, refused_total, deferred_total;

@@ -495,7 +495,7 @@ static void session_end(struct session *s)
 	client_table_leave(srv->clients, s->place);
 	stream_done(&s->stream);
 	end_transaction(s);
-	reverse_unref(s->reverse);
+	facts_unref(s->facts);
 	settings_unref(s->settings);
 	free(s->helo);
 	free(s);
@@ -508,7 +508,7 @@ static void session_main(struct task *tk, void *arg)
 	int r;
 
 	s->task = tk;
-	s->reverse = reverse_start(s->srv, &s->client);
+	s->facts = facts_start(s->srv, &s->client);
 	r = converse(tk, s, &last_words);
 	if (last_words)
 		say_last_words(tk, s, last_words);

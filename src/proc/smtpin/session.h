@@ -11,7 +11,7 @@
 #include "proc/smtpin/answer.h"
 #include "base/id.h"
 #include "net/stream.h"
-#include "proc/smtpin/reverse.h"
+#include "proc/smtpin/facts.h"
 #include "proc/smtpin/server.h"
 #include "proc/smtpin/transaction.h"
 
@@ -26,7 +26,7 @@ struct session {
 	struct stream stream;
 	struct addr client;
 	client_place place;              /* in the table of clients */
-	struct reverse *reverse;         /* may be NULL */
+	struct facts *facts;             /* may be NULL */
 	struct transaction *transaction; /* between MAIL and the end of data; else NULL */
 	enum hello hello;
 	char *helo;        /* NULL while HELLO_NONE */
