@@ -2,7 +2,6 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "proc/netd/lookup.h"
 #include "proc/netd/nsd_for_tests.h"
 #include "task/sys.h"
 
@@ -24,10 +23,7 @@ static const char *const zones[] = {
 	"best MX 10 us\nbest MX 20 b\n"
 	"none MX 0 .\n"
 	"hang MX 10 hangs\nhang MX 20 us\nhangs A 127.0.0.14\n"
-	"implicit A 127.0.0.11\n"
-	"liar A 127.0.0.99\n",
-	"0.0.127.in-addr.arpa.",
-	"11 PTR evil\\032host.here.test.\n11 PTR a.here.test.\n12 PTR liar.here.test.\n",
+	"implicit A 127.0.0.11\n",
 	NULL,
 };
 
@@ -340,36 +336,6 @@ static void test_a_destination_outlives_dns(void **state)
 	in_task(outlive);
 }
 
-static void reverse(struct task *tk, void *arg)
-{
-	static const struct {
-		const char *requirement, *address, *name;
-	} names[] = {
-		{ "a name that leads back is confirmed, an impossible one skipped", "127.0.0.11",
-		  "a.here.test" },
-		{ "a name that leads elsewhere is none", "127.0.0.12", "" },
-		{ "no name is none", "127.0.0.13", "" },
-		{ "trouble is none", "192.0.2.1", "" },
-		{ "an IPv6 address without a name has none", "2001:db8::1", "" },
-	};
-	char name[DNS_NAME_SIZE];
-	struct addr a;
-
-	(void)arg;
-	for (size_t i = 0; i < ELEMENTS(names); i++) {
-		print_message("  %s\n", names[i].requirement);
-		must(addr_parse_ip(str_of(names[i].address), 0, &a) == 0);
-		lookup_reverse_name(tk, resolver, &a, name);
-		assert_string_equal(name, names[i].name);
-	}
-}
-
-static void test_reverse_names(void **state)
-{
-	(void)state;
-	in_task(reverse);
-}
-
 static int set_up(void **state)
 {
 	char text[4096];
@@ -418,7 +384,6 @@ int main(void)
 		cmocka_unit_test(test_a_cancelled_dial_ends_at_once),
 		cmocka_unit_test(test_a_silent_host_is_given_up_after_ten_seconds),
 		cmocka_unit_test(test_a_destination_outlives_dns),
-		cmocka_unit_test(test_reverse_names),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -87,6 +87,22 @@ static inline bool nsd_prepare(struct nsd *n, uint16_t port, const char *const *
 	return true;
 }
 
+/* Other records for the n-th zone, at once. */
+static inline void nsd_change(const struct nsd *n, const char *const *zones, int zone,
+			      const char *records)
+{
+	static char text[16384];
+	static unsigned serial = 1;
+	char file[16];
+
+	snprintf(text, sizeof(text),
+		 "$ORIGIN %s\n$TTL 60\n@ SOA ns.invalid. host.invalid. %u 60 60 60 60\n"
+		 "@ NS ns.invalid.\n%s",
+		 zones[2 * zone], ++serial, records);
+	snprintf(file, sizeof(file), "zone%d", zone);
+	nsd_write(n, file, text);
+}
+
 static inline bool nsd_listens(uint16_t port)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET,
