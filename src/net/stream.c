@@ -1,10 +1,15 @@
 #include "net/stream.h"
 
 #include "net/tls_bio.h"
+#include "net/tls_inside.h"
 #include "task/sys.h"
 
 #include <openssl/err.h>
-#include <openssl/ssl.h>
+#include <stdlib.h>
+
+/* What a client may send before its handshake is through: a hello with a post-quantum key and a certificate with
+ * its chain are some 20 KiB at most. */
+#define HANDSHAKE_BYTES_MAX (64 * 1024)
 
 /* Bytes are received here and then added to the stream's own buffer in their exact number, so that an idle
  * stream holds nothing. One thread, and nothing parks between the two. */
@@ -22,6 +27,8 @@ void stream_done(struct stream *s)
 {
 	SSL_free(s->ssl);
 	s->ssl = NULL;
+	free(s->tls_client);
+	s->tls_client = NULL;
 	buf_done(&s->in);
 	buf_done(&s->out);
 	s->in_at = 0;
@@ -262,32 +269,78 @@ int stream_write(struct task *tk, struct stream *s, str bytes, nsec deadline)
 
 /* --- TLS --- */
 
-int stream_start_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *context, bool as_server,
-		     const char *server_name, nsec deadline)
+/* On the main stack, once the handshake is through. */
+static void tls_learn_client(void *arg)
+{
+	struct stream *s = arg;
+	char name[128];
+
+	s->tls_client_trusted = tls_client_trusted(s->ssl, name, sizeof(name));
+	if (s->tls_client_trusted && name[0])
+		s->tls_client = strdup(name);
+}
+
+static int tls_attach(struct stream *s, struct ssl_ctx_st *context, str early)
+{
+	must(!s->ssl);
+	s->ssl = SSL_new(context);
+	if (!s->ssl || tls_bio_attach(s->ssl, s->io.fd, early) < 0)
+		return -ENOMEM;
+	buf_done(&s->in);
+	s->in_at = 0;
+	return 0;
+}
+
+static int tls_handshake(struct task *tk, struct stream *s, nsec deadline)
 {
 	struct tls_call c = { .s = s, .step = TLS_HANDSHAKE };
 	int r;
 
-	must(!s->ssl);
-	buf_done(&s->in);
-	s->in_at = 0;
-	s->ssl = SSL_new(context);
-	if (!s->ssl || tls_bio_attach(s->ssl, s->io.fd) < 0)
-		return -ENOMEM;
-	if (as_server)
-		SSL_set_accept_state(s->ssl);
-	else
-		SSL_set_connect_state(s->ssl);
-	if (server_name)
-		SSL_set_tlsext_host_name(s->ssl, server_name);
 	for (;;) {
 		task_on_main_stack(tk, tls_run, &c);
 		if (c.result != -EAGAIN)
 			return c.result > 0 ? 0 : (int)c.result;
+		if (BIO_number_read(SSL_get_rbio(s->ssl)) > HANDSHAKE_BYTES_MAX)
+			return -EPROTO;
 		r = io_wait(tk, &s->io, c.wait, deadline);
 		if (r < 0)
 			return r;
 	}
+}
+
+static int tls_accept(struct task *tk, struct stream *s, struct ssl_ctx_st *context, str early,
+		      nsec deadline)
+{
+	int r = tls_attach(s, context, early);
+
+	if (r < 0)
+		return r;
+	SSL_set_accept_state(s->ssl);
+	r = tls_handshake(tk, s, deadline);
+	if (r == 0)
+		task_on_main_stack(tk, tls_learn_client, s);
+	return r;
+}
+
+int stream_start_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *context, bool as_server,
+		     const char *server_name, nsec deadline)
+{
+	int r;
+
+	if (as_server)
+		return tls_accept(tk, s, context, STR_NONE, deadline);
+	r = tls_attach(s, context, STR_NONE);
+	if (r < 0)
+		return r;
+	SSL_set_connect_state(s->ssl);
+	if (server_name)
+		SSL_set_tlsext_host_name(s->ssl, server_name);
+	return tls_handshake(tk, s, deadline);
+}
+
+int stream_accept_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *context, nsec deadline)
+{
+	return tls_accept(tk, s, context, stream_pending(s), deadline);
 }
 
 const char *stream_tls_version(const struct stream *s)
@@ -298,4 +351,14 @@ const char *stream_tls_version(const struct stream *s)
 const char *stream_tls_cipher(const struct stream *s)
 {
 	return s->ssl ? SSL_get_cipher_name(s->ssl) : NULL;
+}
+
+bool stream_tls_client_trusted(const struct stream *s)
+{
+	return s->tls_client_trusted;
+}
+
+const char *stream_tls_client(const struct stream *s)
+{
+	return s->tls_client;
 }

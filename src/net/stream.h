@@ -19,7 +19,9 @@ struct stream {
 	struct ssl_st *ssl; /* NULL: plain */
 	struct buf in;      /* received, not yet consumed, from in_at on */
 	size_t in_at;
-	struct buf out;     /* written, not yet sent */
+	struct buf out; /* written, not yet sent */
+	bool tls_client_trusted;
+	char *tls_client;   /* NULL: shows no trusted certificate */
 	char tls_error[96]; /* what OpenSSL said last, for the log */
 };
 
@@ -52,6 +54,13 @@ int stream_flush(struct task *tk, struct stream *s, nsec deadline);
  * the SNI name, else NULL. */
 int stream_start_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *context, bool as_server,
 		     const char *server_name, nsec deadline);
+/* The same as a server without STARTTLS before it: what is pending is the beginning of the handshake. -EPROTO
+ * also for a client that sends more than a handshake can need. */
+int stream_accept_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *context, nsec deadline);
 /* "TLSv1.3" and "TLS_AES_256_GCM_SHA384"; NULL without TLS. */
 const char *stream_tls_version(const struct stream *s);
 const char *stream_tls_cipher(const struct stream *s);
+/* Whether the client showed a certificate that the context's client CA vouches for. */
+bool stream_tls_client_trusted(const struct stream *s);
+/* The name in it, a printable word; NULL: not trusted, or it has none. Valid as long as the stream. */
+const char *stream_tls_client(const struct stream *s);

@@ -313,6 +313,96 @@ static void plaintext_before_a_handshake_is_thrown_away(void **state)
 	with_tls(server_reads_after_tls);
 }
 
+/* --- TLS from the first byte --- */
+
+static void accepts_after_looking(struct task *tk, void *arg)
+{
+	struct bulk *b = arg;
+	struct stream s;
+	str line;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, b->pair), 0);
+	assert_int_equal(stream_init(&s, task_loop(tk), b->pair[0], IN_MAX, OUT_MAX), 0);
+	assert_int_equal(task_start(task_loop(tk), NULL, "client", client_sends_early, b), 0);
+	/* as a server does that waits for a PROXY header, or looks who speaks first */
+	assert_true(stream_fill(tk, &s, task_in(tk, NSEC_S)) > 0);
+	assert_int_equal(stream_accept_tls(tk, &s, b->server, task_in(tk, 5 * NSEC_S)), 0);
+	assert_int_equal(stream_line(tk, &s, 100, task_in(tk, NSEC_S), &line), 0);
+	assert_true(str_eq(line, STR("secret")));
+	assert_false(stream_tls_client_trusted(&s));
+	assert_null(stream_tls_client(&s));
+	stream_done(&s);
+	b->echoed = true;
+}
+
+static void a_handshake_begins_with_what_was_received_already(void **state)
+{
+	(void)state;
+	with_tls(accepts_after_looking);
+}
+
+/* A hello of 130 KB, within what OpenSSL would take, in records of 16 KiB; it never ends. */
+static void sends_an_endless_hello(struct task *tk, void *arg)
+{
+	static const char hello[] = "\x01\x01\xfb\xff\x03\x03";
+	static char record[5 + 16384] = "\x16\x03\x01\x40";
+	struct bulk *b = arg;
+
+	memcpy(record + 5, hello, sizeof(hello) - 1);
+	for (int i = 0; i < 8 && !b->echoed; i++) {
+		str rest = str_mem(record, sizeof(record));
+
+		while (rest.n > 0 && !b->echoed) {
+			ssize_t put = sys_send(b->pair[1], rest);
+
+			if (put > 0)
+				rest = str_from(rest, (size_t)put);
+			assert_int_equal(task_sleep(tk, NSEC_MS), 0);
+		}
+		memset(record + 5, 0, sizeof(hello) - 1);
+	}
+	sys_close(b->pair[1]);
+}
+
+static void refuses_too_much(struct task *tk, void *arg)
+{
+	struct bulk *b = arg;
+	struct stream s;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, b->pair), 0);
+	assert_int_equal(stream_init(&s, task_loop(tk), b->pair[0], IN_MAX, OUT_MAX), 0);
+	assert_int_equal(task_start(task_loop(tk), NULL, "client", sends_an_endless_hello, b), 0);
+	assert_int_equal(stream_accept_tls(tk, &s, b->server, task_in(tk, 5 * NSEC_S)), -EPROTO);
+	b->echoed = true;
+	stream_done(&s);
+}
+
+static void a_handshake_is_bounded_in_bytes(void **state)
+{
+	(void)state;
+	with_tls(refuses_too_much);
+}
+
+static void waits_for_a_hello(struct task *tk, void *arg)
+{
+	struct bulk *b = arg;
+	struct stream s;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, b->pair), 0);
+	assert_int_equal(sys_send(b->pair[1], STR("\x16\x03\x01")), 3);
+	assert_int_equal(stream_init(&s, task_loop(tk), b->pair[0], IN_MAX, OUT_MAX), 0);
+	assert_int_equal(stream_accept_tls(tk, &s, b->server, task_in(tk, 5 * NSEC_MS)),
+			 -ETIMEDOUT);
+	stream_done(&s);
+	sys_close(b->pair[1]);
+}
+
+static void a_handshake_is_bounded_in_time(void **state)
+{
+	(void)state;
+	with_tls(waits_for_a_hello);
+}
+
 static void waits_in_vain(struct task *tk, void *arg)
 {
 	struct stream s;
@@ -342,6 +432,9 @@ int main(void)
 		cmocka_unit_test(tls_bytes_arrive_whole_and_in_order),
 		cmocka_unit_test(a_key_that_does_not_fit_is_named),
 		cmocka_unit_test(plaintext_before_a_handshake_is_thrown_away),
+		cmocka_unit_test(a_handshake_begins_with_what_was_received_already),
+		cmocka_unit_test(a_handshake_is_bounded_in_bytes),
+		cmocka_unit_test(a_handshake_is_bounded_in_time),
 		cmocka_unit_test(an_idle_stream_times_out_and_holds_no_buffer),
 	};
 

@@ -1,32 +1,25 @@
 #include "net/tls.h"
 
 #include "base/cleanup.h"
+#include "net/tls_inside.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
 
-/* Mozilla's intermediate recommendation: ephemeral key exchange and authenticated encryption only. */
+/* Mozilla's guideline "intermediate", 5.7: TLS 1.2 ciphers and groups. Those of TLS 1.3 are OpenSSL's own, which
+ * are the same. The client's order counts: it knows whether it has instructions for AES. */
 #define SERVER_CIPHERS                                                                             \
 	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"                               \
 	"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"                               \
 	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"                               \
-	"DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384"
+	"DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305"
+#define SERVER_GROUPS "X25519:P-256:P-384"
+#define SERVER_DH "ffdhe2048" /* RFC 7919 */
 
 static void bio_freep(BIO **bio)
 {
 	BIO_free(*bio);
-}
-
-static void certificate_freep(X509 **certificate)
-{
-	X509_free(*certificate);
-}
-
-static void key_freep(EVP_PKEY **key)
-{
-	EVP_PKEY_free(*key);
 }
 
 void tls_context_freep(struct ssl_ctx_st **context)
@@ -60,51 +53,134 @@ static SSL_CTX *context_new(const SSL_METHOD *method)
 	return context;
 }
 
-static int use_chain(SSL_CTX *context, BIO *pem)
+/* --- a server's certificates --- */
+
+static void certificate_done(struct tls_certificate *c)
 {
-	_cleanup_(certificate_freep) X509 *leaf = PEM_read_bio_X509_AUX(pem, NULL, NULL, NULL);
+	X509_free(c->leaf);
+	sk_X509_pop_free(c->chain, X509_free);
+	EVP_PKEY_free(c->key);
+}
+
+/* What is read stays in *c also on failure. */
+static int certificate_read(const struct tls_pair *pair, struct tls_certificate *c, char *ret_error,
+			    size_t size)
+{
+	_cleanup_(bio_freep) BIO *pem = NULL, *key = NULL;
 	X509 *next;
 
-	if (!leaf || SSL_CTX_use_certificate(context, leaf) != 1)
-		return -EINVAL;
+	if (pair->certificate_pem.n > INT32_MAX || pair->key_pem.n > INT32_MAX)
+		return failure("certificate", ret_error, size);
+	pem = BIO_new_mem_buf(pair->certificate_pem.p, (int)pair->certificate_pem.n);
+	key = BIO_new_mem_buf(pair->key_pem.p, (int)pair->key_pem.n);
+	c->chain = sk_X509_new_null();
+	if (!pem || !key || !c->chain)
+		return failure("certificate", ret_error, size);
+	c->leaf = PEM_read_bio_X509_AUX(pem, NULL, NULL, NULL);
+	if (!c->leaf)
+		return failure("certificate", ret_error, size);
 	while ((next = PEM_read_bio_X509(pem, NULL, NULL, NULL))) {
-		if (SSL_CTX_add0_chain_cert(context, next) != 1) {
+		if (!sk_X509_push(c->chain, next)) {
 			X509_free(next);
-			return -EINVAL;
+			return failure("certificate", ret_error, size);
 		}
 	}
 	ERR_clear_error(); /* the reader's way to say that there are no more */
+	c->key = PEM_read_bio_PrivateKey(key, NULL, NULL, NULL);
+	if (!c->key)
+		return failure("key", ret_error, size);
+	if (X509_check_private_key(c->leaf, c->key) != 1)
+		return failure("certificate and key", ret_error, size);
 	return 0;
+}
+
+/* --- a server's contexts --- */
+
+static void key_context_freep(EVP_PKEY_CTX **context)
+{
+	EVP_PKEY_CTX_free(*context);
+}
+
+static int use_dh(SSL_CTX *context)
+{
+	_cleanup_(key_context_freep) EVP_PKEY_CTX *maker =
+		EVP_PKEY_CTX_new_from_name(NULL, "DH", NULL);
+	EVP_PKEY *group = NULL;
+
+	if (!maker || EVP_PKEY_paramgen_init(maker) != 1 ||
+	    EVP_PKEY_CTX_set_group_name(maker, SERVER_DH) != 1 ||
+	    EVP_PKEY_paramgen(maker, &group) != 1)
+		return -EINVAL;
+	if (SSL_CTX_set0_tmp_dh_pkey(context, group) == 1)
+		return 0;
+	EVP_PKEY_free(group);
+	return -EINVAL;
+}
+
+static int use_tickets(SSL_CTX *context, struct tls_tickets *tickets)
+{
+	static const unsigned char anybody[] = "locum";
+
+	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* no memory but theirs */
+	SSL_CTX_set_timeout(context, TLS_TICKET_SECONDS);
+	SSL_CTX_set_num_tickets(context, 1);
+	if (SSL_CTX_set_session_id_context(context, anybody, sizeof(anybody)) != 1)
+		return -EINVAL;
+	return tickets ? tls_tickets_use(context, tickets) : 0;
+}
+
+static SSL_CTX *server_context(const struct tls_certificate *const *certificates, size_t count,
+			       void *arg)
+{
+	_cleanup_(tls_context_freep) SSL_CTX *context = context_new(TLS_server_method());
+	const struct tls_server *of = arg;
+
+	if (!context || SSL_CTX_set_cipher_list(context, SERVER_CIPHERS) != 1 ||
+	    SSL_CTX_set1_groups_list(context, SERVER_GROUPS) != 1 || use_dh(context) < 0 ||
+	    use_tickets(context, of->tickets) < 0)
+		return NULL;
+	for (size_t i = 0; i < count; i++)
+		if (SSL_CTX_use_cert_and_key(context, certificates[i]->leaf, certificates[i]->key,
+					     certificates[i]->chain, 1) != 1)
+			return NULL;
+	if (of->client_ca_pem.n > 0 && tls_ask_clients(context, of->client_ca_pem) < 0)
+		return NULL;
+	return TAKE(context);
+}
+
+int tls_server_new_named(const struct tls_server *of, struct ssl_ctx_st **ret_context,
+			 char *ret_error, size_t error_size)
+{
+	struct tls_certificate certificates[64] = { 0 };
+	SSL_CTX *context = NULL;
+	size_t count = 0;
+	int r = 0;
+
+	must(of->pair_count > 0 && of->pair_count <= ELEMENTS(certificates));
+	ERR_clear_error();
+	while (r == 0 && count < of->pair_count) {
+		r = certificate_read(&of->pairs[count], &certificates[count], ret_error,
+				     error_size);
+		count++;
+	}
+	if (r == 0) {
+		context = tls_names_new(certificates, count, server_context, (void *)of);
+		if (!context)
+			r = failure("TLS context", ret_error, error_size);
+	}
+	for (size_t i = 0; i < count; i++)
+		certificate_done(&certificates[i]);
+	*ret_context = context;
+	return r;
 }
 
 int tls_server_new(str certificate_pem, str key_pem, struct ssl_ctx_st **ret_context,
 		   char *ret_error, size_t error_size)
 {
-	_cleanup_(bio_freep) BIO *chain = NULL, *key_file = NULL;
-	_cleanup_(tls_context_freep) SSL_CTX *context = NULL;
-	_cleanup_(key_freep) EVP_PKEY *key = NULL;
+	struct tls_pair pair = { certificate_pem, key_pem };
+	struct tls_server of = { .pairs = &pair, .pair_count = 1 };
 
-	ERR_clear_error();
-	if (certificate_pem.n > INT32_MAX || key_pem.n > INT32_MAX)
-		return failure("certificate", ret_error, error_size);
-	chain = BIO_new_mem_buf(certificate_pem.p, (int)certificate_pem.n);
-	key_file = BIO_new_mem_buf(key_pem.p, (int)key_pem.n);
-	context = context_new(TLS_server_method());
-	if (!chain || !key_file || !context)
-		return failure("TLS context", ret_error, error_size);
-	if (SSL_CTX_set_cipher_list(context, SERVER_CIPHERS) != 1 ||
-	    SSL_CTX_set_dh_auto(context, 1) != 1)
-		return failure("ciphers", ret_error, error_size);
-	if (use_chain(context, chain) < 0)
-		return failure("certificate", ret_error, error_size);
-	key = PEM_read_bio_PrivateKey(key_file, NULL, NULL, NULL);
-	if (!key || SSL_CTX_use_PrivateKey(context, key) != 1)
-		return failure("key", ret_error, error_size);
-	if (SSL_CTX_check_private_key(context) != 1)
-		return failure("certificate and key", ret_error, error_size);
-	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* tickets only: no memory */
-	*ret_context = TAKE(context);
-	return 0;
+	return tls_server_new_named(&of, ret_context, ret_error, error_size);
 }
 
 int tls_client_opportunistic_new(struct ssl_ctx_st **ret_context)

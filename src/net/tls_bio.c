@@ -4,16 +4,30 @@
 
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
+#include <stdlib.h>
 
-static int fd_of(BIO *bio)
+struct wire {
+	int fd;
+	size_t at; /* in early */
+	size_t early_bytes;
+	char early[];
+};
+
+static size_t early_take(struct wire *w, char *ret_bytes, size_t n)
 {
-	return (int)(intptr_t)BIO_get_data(bio);
+	n = MIN(n, w->early_bytes - w->at);
+	memcpy(ret_bytes, w->early + w->at, n);
+	w->at += n;
+	return n;
 }
 
 static int bio_read(BIO *bio, char *ret_bytes, int n)
 {
-	ssize_t got = sys_recv(fd_of(bio), ret_bytes, (size_t)n);
+	struct wire *w = BIO_get_data(bio);
+	ssize_t got = (ssize_t)early_take(w, ret_bytes, (size_t)n);
 
+	if (got == 0)
+		got = sys_recv(w->fd, ret_bytes, (size_t)n);
 	BIO_clear_retry_flags(bio);
 	if (got == -EAGAIN)
 		BIO_set_retry_read(bio);
@@ -24,7 +38,7 @@ static int bio_read(BIO *bio, char *ret_bytes, int n)
 
 static int bio_write(BIO *bio, const char *bytes, int n)
 {
-	ssize_t put = sys_send(fd_of(bio), str_mem(bytes, (size_t)n));
+	ssize_t put = sys_send(((struct wire *)BIO_get_data(bio))->fd, str_mem(bytes, (size_t)n));
 
 	BIO_clear_retry_flags(bio);
 	if (put == -EAGAIN)
@@ -43,6 +57,13 @@ static long bio_control(BIO *bio, int command, long number, void *pointer)
 	return 0;
 }
 
+static int bio_destroy(BIO *bio)
+{
+	free(BIO_get_data(bio));
+	BIO_set_data(bio, NULL);
+	return 1;
+}
+
 static BIO_METHOD *method(void)
 {
 	static BIO_METHOD *m;
@@ -55,17 +76,26 @@ static BIO_METHOD *method(void)
 	BIO_meth_set_read(m, bio_read);
 	BIO_meth_set_write(m, bio_write);
 	BIO_meth_set_ctrl(m, bio_control);
+	BIO_meth_set_destroy(m, bio_destroy);
 	return m;
 }
 
-int tls_bio_attach(struct ssl_st *ssl, int fd)
+int tls_bio_attach(struct ssl_st *ssl, int fd, str early)
 {
+	struct wire *w = malloc(sizeof(*w) + early.n);
 	BIO_METHOD *m = method();
-	BIO *bio = m ? BIO_new(m) : NULL;
+	BIO *bio = m && w ? BIO_new(m) : NULL;
 
-	if (!bio)
+	if (!bio) {
+		free(w);
 		return -ENOMEM;
-	BIO_set_data(bio, (void *)(intptr_t)fd);
+	}
+	w->fd = fd;
+	w->at = 0;
+	w->early_bytes = early.n;
+	if (early.n)
+		memcpy(w->early, early.p, early.n);
+	BIO_set_data(bio, w);
 	BIO_set_init(bio, 1);
 	SSL_set_bio(ssl, bio, bio);
 	return 0;

@@ -4,7 +4,10 @@
  */
 #pragma once
 
+#include "base/str.h"
+
 struct ssl_st;
 
-/* Both directions of ssl over fd, which stays the caller's. 0 or -ENOMEM. */
-int tls_bio_attach(struct ssl_st *ssl, int fd);
+/* Both directions of ssl over fd, which stays the caller's. `early` was received from it already: it is read
+ * first (a copy is kept until then). 0 or -ENOMEM. */
+int tls_bio_attach(struct ssl_st *ssl, int fd, str early);

@@ -161,8 +161,10 @@ static void on_ready(struct task *tk, struct child *c, const Locum__Ready *ready
 	else
 		log_info("child.ready", K_Z("process", c->title), K_INT("pid", c->pid));
 	peers_connect(tk, c);
-	if (c->process == LOCUM__PROCESS__SMTPIN)
+	if (c->process == LOCUM__PROCESS__SMTPIN) {
 		clients_send(tk, c);
+		tickets_send(tk, c);
+	}
 	if (c->sup->serving && c->process == LOCUM__PROCESS__SMTPIN)
 		listeners_send(tk, c);
 	serving_check(tk, c->sup);

@@ -17,6 +17,9 @@
 #define LISTENERS_MAX 64
 #define CHILDREN_MAX 132 /* 128 smtpin, and one each of the rest */
 #define SEND_TIME (5 * NSEC_S)
+#define TICKET_KEY_BYTES 80
+#define TICKET_KEYS_KEPT                                                                           \
+	3 /* a new one every 12 hours, each kept for a day after it was the first */
 
 struct supervisor;
 
@@ -59,7 +62,9 @@ struct supervisor {
 	size_t child_count;
 	struct client_table *clients; /* what all smtpin share */
 	int clients_file;
-	uint32_t sessions_max; /* what it was made for */
+	uint32_t sessions_max;                                  /* what it was made for */
+	uint8_t ticket_key[TICKET_KEYS_KEPT][TICKET_KEY_BYTES]; /* the first encrypts */
+	size_t ticket_key_count;
 	struct listeners listeners;
 	struct io control; /* the socket that `locum` connects to */
 	char control_path[108];
@@ -100,6 +105,15 @@ int listeners_send(struct task *tk, struct child *c);
 bool peers_are_pair(Locum__Process x, Locum__Process y);
 /* Connects c with every ready process it has to do with. */
 void peers_connect(struct task *tk, struct child *c);
+
+/* --- tickets.c: keys of TLS session tickets, the same for all smtpin; they outlive reloads and deaths --- */
+void tickets_make(struct supervisor *sup);
+/* A new first key; the oldest goes. */
+void tickets_turn(struct supervisor *sup);
+/* To smtpin, before its first listeners. */
+int tickets_send(struct task *tk, struct child *c);
+/* Turns them every 12 hours, and tells everybody. */
+void tickets_main(struct task *tk, void *supervisor);
 
 /* --- child.c --- */
 void children_plan(struct supervisor *sup);

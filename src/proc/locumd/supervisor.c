@@ -195,7 +195,11 @@ int supervisor_run(struct supervisor *sup)
 	r = clients_make(sup);
 	if (r < 0)
 		return r;
+	tickets_make(sup);
 	r = children_start(sup);
+	if (r < 0)
+		return r;
+	r = task_start(sup->loop, NULL, "tickets", tickets_main, sup);
 	if (r < 0)
 		return r;
 	r = task_start(sup->loop, NULL, "control", control_main, sup);

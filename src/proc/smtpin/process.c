@@ -8,17 +8,38 @@
 /* What RLIMIT_FSIZE must let pass: the largest message_size that a reload could bring. */
 #define BODY_BYTES_MAX (((uint64_t)1 << 30) + ((uint64_t)1 << 20))
 
+struct configuring {
+	struct server *srv;
+	struct conf *conf;
+	int result;
+};
+
+static void configure_on_main_stack(void *arg)
+{
+	struct configuring *c = arg;
+
+	c->result = server_configure(c->srv, c->conf);
+}
+
+/* OpenSSL reads keys with a deep stack. */
+static int configure(struct task *tk, struct worker *w)
+{
+	struct configuring c = { .srv = w->arg, .conf = w->conf };
+
+	task_on_main_stack(tk, configure_on_main_stack, &c);
+	return c.result;
+}
+
 static int acquire(struct task *tk, struct worker *w, struct sandbox_request *request)
 {
 	struct server *srv = w->arg;
 
-	(void)tk;
 	server_init(srv, w);
 	request->descriptors_max =
 		SMTPIN_DESCRIPTORS_A_SESSION * (uint64_t)w->conf->limits.sessions +
 		SMTPIN_DESCRIPTORS_OTHER;
 	request->file_bytes_max = BODY_BYTES_MAX;
-	return server_configure(srv, w->conf);
+	return configure(tk, w);
 }
 
 static int serve(struct task *tk, struct worker *w)
@@ -30,9 +51,8 @@ static int serve(struct task *tk, struct worker *w)
 
 static void reconfigured(struct task *tk, struct worker *w)
 {
-	(void)tk;
 	/* On failure, which is logged, everybody keeps the old settings. */
-	server_configure(w->arg, w->conf);
+	configure(tk, w);
 }
 
 static struct channel **peer_place(struct server *srv, Locum__Process peer)
@@ -78,6 +98,16 @@ static void on_offers(struct server *srv, const Locum__PrimaryOffers *said)
 		log_error("offers.failed", K_ERR(-ENOMEM));
 }
 
+static void on_ticket_keys(struct server *srv, const Locum__TicketKeys *m)
+{
+	str keys[TLS_TICKET_KEYS_MAX];
+
+	for (size_t i = 0; i < m->n_key && i < ELEMENTS(keys); i++)
+		keys[i] = str_mem(m->key[i].data, m->key[i].len);
+	if (m->n_key > ELEMENTS(keys) || tls_tickets_set(&srv->tickets, keys, m->n_key) < 0)
+		log_error("tickets.failed");
+}
+
 static void message(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)
 {
 	struct worker *w = arg;
@@ -91,6 +121,8 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 		on_offers(srv, m->packet->primary_offers);
 	else if (m->packet->body_case == LOCUM__PACKET__BODY_CLIENT_TABLE)
 		on_client_table(srv, m);
+	else if (m->packet->body_case == LOCUM__PACKET__BODY_TICKET_KEYS)
+		on_ticket_keys(srv, m->packet->ticket_keys);
 }
 
 static void listener(struct task *tk, struct worker *w, str name, int fd, bool last)

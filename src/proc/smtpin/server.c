@@ -26,6 +26,7 @@ struct listener {
 void server_init(struct server *srv, struct worker *w)
 {
 	*srv = (struct server){ .loop = w->loop, .index = w->index, .spool_accepting = true };
+	tls_tickets_init(&srv->tickets);
 	group_init(&srv->accepting, w->loop);
 	group_init(&srv->sessions, w->loop);
 	group_init(&srv->background, w->loop);
@@ -40,7 +41,7 @@ int server_configure(struct server *srv, struct conf *conf)
 	char error[200];
 	int r;
 
-	r = settings_new(conf, &fresh, error, sizeof(error));
+	r = settings_new(conf, &srv->tickets, &fresh, error, sizeof(error));
 	if (r < 0) {
 		log_error("config.failed", K_Z("reason", error));
 		return r;

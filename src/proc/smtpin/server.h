@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "proc/smtpin/body.h"
 #include "ipc/ipc.h"
+#include "net/tls.h"
 #include "proc/client_table.h"
 #include "proc/smtpin/offers.h"
 #include "proc/worker.h"
@@ -18,11 +19,12 @@ struct session;
 struct server {
 	struct loop *loop;
 	uint32_t index;
-	struct settings *settings; /* the newest */
-	struct channel *spoold;    /* NULL: away */
+	struct settings *settings;  /* the newest */
+	struct tls_tickets tickets; /* our own until locumd's arrive */
+	struct channel *spoold;     /* NULL: away */
 	struct channel *netd;
 	bool spool_accepting; /* as spoold said last */
-	struct offers offers;  /* likewise */
+	struct offers offers; /* likewise */
 	bool closing;         /* no new sessions, no new transactions */
 
 	struct group accepting, sessions, background;

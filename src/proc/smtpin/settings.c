@@ -3,8 +3,27 @@
 #include "base/cleanup.h"
 #include "net/tls.h"
 
-int settings_new(struct conf *conf, struct settings **ret_settings, char *ret_error,
-		 size_t error_size)
+static int context_new(const struct conf_listen *l, struct tls_tickets *tickets,
+		       struct ssl_ctx_st **ret_context, char *ret_error, size_t error_size)
+{
+	_cleanup_(freep) struct tls_pair *pairs = calloc(l->certificate_count, sizeof(*pairs));
+	struct tls_server of = {
+		.pairs = pairs,
+		.pair_count = l->certificate_count,
+		.client_ca_pem = l->client_ca_pem,
+		.tickets = tickets,
+	};
+
+	if (!pairs)
+		return -ENOMEM;
+	for (size_t i = 0; i < l->certificate_count; i++)
+		pairs[i] = (struct tls_pair){ l->certificates[i].certificate_pem,
+					      l->certificates[i].key_pem };
+	return tls_server_new_named(&of, ret_context, ret_error, error_size);
+}
+
+int settings_new(struct conf *conf, struct tls_tickets *tickets, struct settings **ret_settings,
+		 char *ret_error, size_t error_size)
 {
 	_cleanup_(settings_unrefp) struct settings *s = calloc(1, sizeof(*s));
 	int r;
@@ -22,8 +41,7 @@ int settings_new(struct conf *conf, struct settings **ret_settings, char *ret_er
 
 		if (l->tls == CONF_TLS_OFF)
 			continue;
-		r = tls_server_new(l->certificates[0].certificate_pem, l->certificates[0].key_pem,
-				   &s->tls[i], ret_error, error_size);
+		r = context_new(l, tickets, &s->tls[i], ret_error, error_size);
 		if (r < 0)
 			return r;
 	}

@@ -8,6 +8,7 @@
 #include "conf/conf.h"
 
 struct ssl_ctx_st;
+struct tls_tickets;
 
 struct settings {
 	unsigned refs;
@@ -15,9 +16,10 @@ struct settings {
 	struct ssl_ctx_st **tls; /* by index in conf->listen; NULL: no STARTTLS there */
 };
 
-/* 0, -ENOMEM, or -EINVAL with the reason. Takes its own reference to conf. */
-int settings_new(struct conf *conf, struct settings **ret_settings, char *ret_error,
-		 size_t error_size);
+/* 0, -ENOMEM, or -EINVAL with the reason. Takes its own reference to conf; tickets must outlive it. Wants the
+ * main stack or one like it where a listener has certificates. */
+int settings_new(struct conf *conf, struct tls_tickets *tickets, struct settings **ret_settings,
+		 char *ret_error, size_t error_size);
 struct settings *settings_ref(struct settings *s);
 void settings_unref(struct settings *s);
 void settings_unrefp(struct settings **s);
