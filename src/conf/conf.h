@@ -46,8 +46,7 @@ struct conf_listen {
 	size_t proxy_from_count;         /* at least 1 with proxy_protocol */
 };
 
-/* What a symbol does at RCPT for a domain: nothing and it is not looked for where that saves work, its score
- * is noted, or 550. */
+/* What a symbol does for a domain: nothing, its score is noted, or RCPT is answered 550. */
 enum conf_effect { EFFECT_OFF, EFFECT_SCORE, EFFECT_REFUSE };
 
 /* The built-in symbols: their index in conf->symbols. Lists follow, in the order of the file. */

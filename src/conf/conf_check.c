@@ -1,5 +1,5 @@
 /*
- * What must hold between options, and what the operator should know although nothing is wrong.
+ * What must hold between options.
  */
 #include "conf/reader.h"
 
@@ -18,17 +18,41 @@ static int check_presence(struct conf_reader *r)
 		return conf_fail(
 			r, r->line_last,
 			"there is no domain to stand in for; write domain \"example.org\" { }");
-	if (c->limits.sessions_per_client > c->limits.sessions) {
-		if (conf_entry_of(r, c, "sessions_per_client"))
-			return conf_fail(
-				r, conf_line_of(r, c, "sessions_per_client"),
-				"sessions_per_client is larger than sessions (%u); lower it",
-				c->limits.sessions);
-		r->conf->limits.sessions_per_client = c->limits.sessions;
-	}
-	r->conf->limits.sessions_per_network = (uint32_t)MIN(
-		(uint64_t)10 * c->limits.sessions_per_client, (uint64_t)c->limits.sessions);
 	return 0;
+}
+
+/* One share of the sessions: written, it must be between the two; else its default is cut to fit. */
+static int check_share(struct conf_reader *r, const char *option, uint32_t *share, uint32_t least,
+		       uint64_t usual)
+{
+	const struct conf *c = r->conf;
+
+	if (!conf_entry_of(r, c, option)) {
+		*share = (uint32_t)MIN(usual, (uint64_t)c->limits.sessions);
+		return 0;
+	}
+	if (*share > c->limits.sessions)
+		return conf_fail(r, conf_line_of(r, c, option),
+				 "%s is larger than sessions (%u); lower it", option,
+				 c->limits.sessions);
+	if (*share < least)
+		return conf_fail(r, conf_line_of(r, c, option),
+				 "%s is smaller than sessions_per_client (%u), which is therefore "
+				 "never reached; raise it or lower sessions_per_client",
+				 option, least);
+	return 0;
+}
+
+static int check_sessions(struct conf_reader *r)
+{
+	struct conf *c = r->conf;
+	uint32_t *client = &c->limits.sessions_per_client;
+	int result = check_share(r, "sessions_per_client", client, 1, *client);
+
+	if (result < 0)
+		return result;
+	return check_share(r, "sessions_per_network", &c->limits.sessions_per_network, *client,
+			   (uint64_t)10 * *client);
 }
 
 /* --- listeners --- */
@@ -41,20 +65,61 @@ static bool printable(str s)
 	return true;
 }
 
-static int check_tls(struct conf_reader *r, struct conf_listen *l)
+static int check_certificates(struct conf_reader *r, const struct conf_listen *l)
 {
 	for (size_t i = 0; i < l->certificate_count; i++) {
-		if (!l->certificates[i].key.n)
+		const struct conf_certificate *pair = &l->certificates[i];
+
+		if (!pair->key.n)
 			return conf_fail(r, conf_line_of_nth(r, l, "tls_certificate", i),
-					 "tls_certificate without tls_key; add the private key "
-					 "that belongs to it");
-		if (!l->certificates[i].certificate.n)
+					 "tls_certificate \"%.*s\" without tls_key; add the "
+					 "private key that belongs to it",
+					 SHOW(pair->certificate));
+		if (!pair->certificate.n)
 			return conf_fail(
 				r, conf_line_of_nth(r, l, "tls_key", i),
-				"tls_key without tls_certificate; add the certificate chain");
+				"tls_key \"%.*s\" without tls_certificate; add the certificate "
+				"chain",
+				SHOW(pair->key));
+		for (size_t k = 0; k < i; k++)
+			if (str_eq(l->certificates[k].certificate, pair->certificate))
+				return conf_fail(
+					r, conf_line_of_nth(r, l, "tls_certificate", i),
+					"tls_certificate \"%.*s\" is listed twice; remove one",
+					SHOW(pair->certificate));
 	}
-	l->tls = l->certificate_count ? CONF_TLS_STARTTLS : CONF_TLS_OFF;
+	return 0;
+}
+
+static int check_tls(struct conf_reader *r, struct conf_listen *l)
+{
+	int result = check_certificates(r, l);
+
+	if (result < 0)
+		return result;
+	if (!conf_entry_of(r, l, "tls"))
+		l->tls = l->certificate_count ? CONF_TLS_STARTTLS : CONF_TLS_OFF;
+	if (l->tls != CONF_TLS_OFF && !l->certificate_count)
+		return conf_fail(r, conf_line_of(r, l, "tls"),
+				 "tls without tls_certificate; add tls_certificate and tls_key");
+	if (l->tls == CONF_TLS_OFF && l->client_ca.n)
+		return conf_fail(r, conf_line_of(r, l, "tls_client_ca"),
+				 "tls_client_ca has no effect without TLS; add tls_certificate "
+				 "and tls_key, or remove it");
 	return conf_load_certificates(r, l);
+}
+
+static int check_proxy(struct conf_reader *r, const struct conf_listen *l)
+{
+	if (l->proxy_protocol && !l->proxy_from_count)
+		return conf_fail(r, conf_line_of(r, l, "proxy_protocol"),
+				 "proxy_protocol without proxy_from: everybody could claim any "
+				 "address; write proxy_from = {\"192.0.2.9\"} with the proxy's");
+	if (!l->proxy_protocol && l->proxy_from_count)
+		return conf_fail(r, conf_line_of(r, l, "proxy_from"),
+				 "proxy_from without proxy_protocol; add proxy_protocol = true or "
+				 "remove it");
+	return 0;
 }
 
 static int check_listen(struct conf_reader *r, struct conf_listen *l)
@@ -76,6 +141,8 @@ static int check_listen(struct conf_reader *r, struct conf_listen *l)
 				r, conf_line_of(r, l, "address"),
 				"listen \"%.*s\" and \"%.*s\" have the same address; change one",
 				SHOW(other->name), SHOW(l->name));
+	if (check_proxy(r, l) < 0)
+		return -EINVAL;
 	return check_tls(r, l);
 }
 
@@ -161,95 +228,22 @@ static int check_trust_anchor(struct conf_reader *r)
 	return 0;
 }
 
-/* --- notes --- */
-
-struct remark {
-	const char *option;
-	const char *value;
-	const char *as;
-};
-
-/* What this version accepts and does not act on yet: said only where the operator wrote it. */
-static const struct remark remarks[] = {
-	{ "acceptance", "live", "\"queue\": mail is spooled, then delivered" },
-	{ "acceptance", "defer", "\"queue\": mail is spooled, then delivered" },
-	{ "recipients", "learn", "\"any\": every recipient is accepted" },
-	{ "filter", "standard", "\"off\": content is not judged" },
-	{ "filter", "auth-only", "\"off\": authentication is not judged" },
-};
-
-static int note_remark(struct conf_reader *r, const struct remark *m)
-{
-	const struct conf_entry *first = NULL;
-	const struct conf_block *b;
-	size_t count = 0;
-
-	for (size_t i = 0; i < r->entry_count; i++) {
-		const struct conf_entry *e = &r->entries[i];
-
-		if (e->option->section != SECTION_DOMAIN ||
-		    strcmp(e->option->name, m->option) != 0 || !str_eq(e->value, str_of(m->value)))
-			continue;
-		first = first ? first : e;
-		count++;
-	}
-	if (!first)
-		return 0;
-	b = &r->blocks[first->block];
-	if (count == 1)
-		return conf_note(r, "this version treats %s = \"%s\" (%.*s) as %s", m->option,
-				 m->value, SHOW(b->title), m->as);
-	return conf_note(r, "this version treats %s = \"%s\" (%.*s and %zu more) as %s", m->option,
-			 m->value, SHOW(b->title), count - 1, m->as);
-}
-
-static bool written(const struct conf_reader *r, enum conf_section section, const char *option)
-{
-	for (size_t i = 0; i < r->entry_count; i++)
-		if (r->entries[i].option->section == section &&
-		    strcmp(r->entries[i].option->name, option) == 0)
-			return true;
-	return false;
-}
-
-static int add_notes(struct conf_reader *r)
-{
-	int result =
-		conf_note(r, "this version does not filter content: neither spam nor viruses are "
-			     "looked for");
-
-	if (result == 0 && str_index(r->conf->hostname, '.') < 0)
-		result = conf_note(r,
-				   "hostname \"%.*s\" has no dot: many servers refuse such a name",
-				   SHOW(r->conf->hostname));
-	if (result == 0 && r->clamd_given)
-		result =
-			conf_note(r, "clamd is configured, but nothing is scanned in this version");
-	if (result == 0 && r->console_given)
-		result = conf_note(r, "console is configured, but there is none in this version");
-	if (result == 0 && written(r, SECTION_PROCESSES, "filter"))
-		result = conf_note(r,
-				   "processes { filter } has no effect: this version has no filter "
-				   "process");
-	for (size_t i = 0; i < ELEMENTS(remarks) && result == 0; i++)
-		result = note_remark(r, &remarks[i]);
-	return result;
-}
-
 int conf_check(struct conf_reader *r)
 {
 	struct conf *c = r->conf;
 	int result = check_presence(r);
 
+	if (result == 0)
+		result = check_sessions(r);
 	for (size_t i = 0; i < c->listen_count && result == 0; i++)
 		result = check_listen(r, &c->listen[i]);
+	for (size_t i = 0; i < c->list_count && result == 0; i++)
+		result = conf_check_list(r, &c->lists[i]);
 	for (size_t i = 0; i < c->domain_count && result == 0; i++)
 		result = check_domain(r, &c->domains[i]);
 	/* All domains must be known first: a list may name the mailboxes of several. */
 	for (size_t i = 0; i < c->domain_count && result == 0; i++)
 		if (c->domains[i].recipients == RECIPIENTS_FILE)
 			result = conf_load_recipients(r, &c->domains[i]);
-	if (result == 0)
-		result = check_trust_anchor(r);
-	return result < 0 ? result : add_notes(r);
+	return result < 0 ? result : check_trust_anchor(r);
 }

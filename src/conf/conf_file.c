@@ -120,12 +120,24 @@ unsigned conf_line_of_nth(const struct conf_reader *r, const void *target, const
 	return conf_line_of(r, target, option);
 }
 
+const struct conf_entry *conf_entry_before(const struct conf_reader *r, const struct conf_entry *e)
+{
+	for (const struct conf_entry *i = e; i-- > r->entries;) {
+		/* Blocks do not nest: only the top level's entries have others between them. */
+		if (i->block != e->block && e->block != 0)
+			return NULL;
+		if (i->block == e->block && i->option == e->option)
+			return i;
+	}
+	return NULL;
+}
+
 size_t conf_entry_index(const struct conf_reader *r, const struct conf_entry *e)
 {
 	size_t index = 0;
 
-	for (const struct conf_entry *i = r->entries; i < e; i++)
-		index += i->block == e->block && i->option == e->option;
+	while ((e = conf_entry_before(r, e)) != NULL)
+		index++;
 	return index;
 }
 
@@ -199,6 +211,8 @@ int conf_read_text(const char *name, str text, struct conf **ret_conf, struct bu
 		result = conf_take(&r);
 	if (result == 0)
 		result = conf_check(&r);
+	if (result == 0)
+		result = conf_add_notes(&r);
 	if (result == 0)
 		*ret_conf = TAKE(r.conf);
 	return result;

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 
 #define CERTIFICATES_MAX 64 /* of one listener */
+#define RATE_MAX 10000000   /* an hour */
 
 /* --- scalars --- */
 
@@ -81,7 +82,7 @@ static int take_duration(struct conf_reader *r, const struct conf_entry *e, nsec
 	return 0;
 }
 
-static int take_bool(struct conf_reader *r, const struct conf_entry *e, bool *to)
+int conf_take_bool(struct conf_reader *r, const struct conf_entry *e, bool *to)
 {
 	static const struct {
 		const char *word;
@@ -99,9 +100,8 @@ static int take_bool(struct conf_reader *r, const struct conf_entry *e, bool *to
 			 e->option->name, SHOW(e->value));
 }
 
-/* One of the words, in the order of the enum. */
-static int take_word(struct conf_reader *r, const struct conf_entry *e, const char *const *words,
-		     const char *listed, unsigned *to)
+int conf_take_word(struct conf_reader *r, const struct conf_entry *e, const char *const *words,
+		   const char *listed, unsigned *to)
 {
 	for (unsigned i = 0; words[i]; i++) {
 		if (str_eq(e->value, str_of(words[i]))) {
@@ -122,8 +122,7 @@ static int take_path(struct conf_reader *r, const struct conf_entry *e, str *to)
 	return 0;
 }
 
-/* A host or domain name, lower case and without the final dot. */
-static int take_name(struct conf_reader *r, unsigned line, const char *what, str name, str *to)
+int conf_take_name(struct conf_reader *r, unsigned line, const char *what, str name, str *to)
 {
 	const char *fault;
 	char *lower;
@@ -159,14 +158,14 @@ static int take_hostname(struct conf_reader *r, void *target, const struct conf_
 {
 	struct conf *c = target;
 
-	return take_name(r, e->line, "hostname", e->value, &c->hostname);
+	return conf_take_name(r, e->line, "hostname", e->value, &c->hostname);
 }
 
 static int take_alias(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
 	struct conf *c = target;
 	str name;
-	int result = take_name(r, e->line, "alias", e->value, &name);
+	int result = conf_take_name(r, e->line, "alias", e->value, &name);
 
 	if (result < 0)
 		return result;
@@ -231,10 +230,24 @@ static int take_log(struct conf_reader *r, void *target, const struct conf_entry
 	static const char *const words[] = { "text", "json", NULL };
 	struct conf *c = target;
 	unsigned form = 0;
-	int result = take_word(r, e, words, "text, json", &form);
+	int result = conf_take_word(r, e, words, "text, json", &form);
 
 	c->log_json = form == 1;
 	return result;
+}
+
+static int take_trusted(struct conf_reader *r, void *target, const struct conf_entry *e)
+{
+	struct conf *c = target;
+
+	return conf_add_network(r, e, &c->trusted, &c->trusted_count);
+}
+
+static int take_greet_delay(struct conf_reader *r, void *target, const struct conf_entry *e)
+{
+	struct conf *c = target;
+
+	return take_duration(r, e, 0, 30 * NSEC_S, &c->greet_delay);
 }
 
 static int take_smtpin(struct conf_reader *r, void *target, const struct conf_entry *e)
@@ -295,10 +308,35 @@ static int take_tls_key(struct conf_reader *r, void *target, const struct conf_e
 	return result < 0 ? result : take_path(r, e, &pair->key);
 }
 
+static int take_tls(struct conf_reader *r, void *target, const struct conf_entry *e)
+{
+	static const char *const words[] = { "off", "starttls", "implicit", NULL };
+	struct conf_listen *l = target;
+	unsigned value = 0;
+	int result = conf_take_word(r, e, words, "off, starttls, implicit", &value);
+
+	l->tls = value;
+	return result;
+}
+
+static int take_tls_client_ca(struct conf_reader *r, void *target, const struct conf_entry *e)
+{
+	struct conf_listen *l = target;
+
+	return take_path(r, e, &l->client_ca);
+}
+
+static int take_proxy_from(struct conf_reader *r, void *target, const struct conf_entry *e)
+{
+	struct conf_listen *l = target;
+
+	return conf_add_network(r, e, &l->proxy_from, &l->proxy_from_count);
+}
+
 static int take_proxy_protocol(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
 	struct conf_listen *l = target;
-	int result = take_bool(r, e, &l->proxy_protocol);
+	int result = conf_take_bool(r, e, &l->proxy_protocol);
 
 	/* Accepting it without reading it would make every client the proxy. */
 	if (result == 0 && l->proxy_protocol)
@@ -363,7 +401,7 @@ static int take_console(struct conf_reader *r, void *target, const struct conf_e
 	return take_address(r, e, 8025, &a);
 }
 
-/* --- limits, spool --- */
+/* --- limits, rates, spool --- */
 
 static int take_message_size(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
@@ -386,6 +424,14 @@ static int take_sessions_per_client(struct conf_reader *r, void *target, const s
 	return take_u32(r, e, 1, 1000000, &c->limits.sessions_per_client);
 }
 
+static int take_sessions_per_network(struct conf_reader *r, void *target,
+				     const struct conf_entry *e)
+{
+	struct conf *c = target;
+
+	return take_u32(r, e, 1, 1000000, &c->limits.sessions_per_network);
+}
+
 static int take_recipient_limit(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
 	struct conf *c = target;
@@ -398,6 +444,34 @@ static int take_hops(struct conf_reader *r, void *target, const struct conf_entr
 	struct conf *c = target;
 
 	return take_u32(r, e, 5, 1000, &c->limits.hops);
+}
+
+static int take_message_rate(struct conf_reader *r, void *target, const struct conf_entry *e)
+{
+	struct conf *c = target;
+
+	return take_u32(r, e, 0, RATE_MAX, &c->rates.messages);
+}
+
+static int take_recipient_rate(struct conf_reader *r, void *target, const struct conf_entry *e)
+{
+	struct conf *c = target;
+
+	return take_u32(r, e, 0, RATE_MAX, &c->rates.recipients);
+}
+
+static int take_unknown_rate(struct conf_reader *r, void *target, const struct conf_entry *e)
+{
+	struct conf *c = target;
+
+	return take_u32(r, e, 0, RATE_MAX, &c->rates.unknown_recipients);
+}
+
+static int take_error_rate(struct conf_reader *r, void *target, const struct conf_entry *e)
+{
+	struct conf *c = target;
+
+	return take_u32(r, e, 0, RATE_MAX, &c->rates.errors);
 }
 
 static int take_segment_size(struct conf_reader *r, void *target, const struct conf_entry *e)
@@ -427,7 +501,7 @@ static int take_hop_host(struct conf_reader *r, const struct conf_entry *e, str 
 	struct addr a;
 
 	if (addr_parse_ip(host, 0, &a) < 0)
-		return take_name(r, e->line, "primary", host, to);
+		return conf_take_name(r, e->line, "primary", host, to);
 	if (addr_is_any(&a))
 		return conf_fail(r, e->line, "primary \"%.*s\" is no host; write its address",
 				 SHOW(e->value));
@@ -471,7 +545,7 @@ static int take_acceptance(struct conf_reader *r, void *target, const struct con
 	static const char *const words[] = { "live", "defer", "queue", NULL };
 	struct conf_domain *d = target;
 	unsigned value = 0;
-	int result = take_word(r, e, words, "live, defer, queue", &value);
+	int result = conf_take_word(r, e, words, "live, defer, queue", &value);
 
 	d->acceptance = value;
 	return result;
@@ -492,7 +566,7 @@ static int take_recipients(struct conf_reader *r, void *target, const struct con
 					 "recipients = \"file:\" names no file; write file:PATH");
 		return 0;
 	}
-	result = take_word(r, e, words, "learn, any, file:PATH", &value);
+	result = conf_take_word(r, e, words, "learn, any, file:PATH", &value);
 	d->recipients = value;
 	return result;
 }
@@ -509,7 +583,7 @@ static int take_filter(struct conf_reader *r, void *target, const struct conf_en
 	static const char *const words[] = { "standard", "auth-only", "off", NULL };
 	struct conf_domain *d = target;
 	unsigned value = 0;
-	int result = take_word(r, e, words, "standard, auth-only, off", &value);
+	int result = conf_take_word(r, e, words, "standard, auth-only, off", &value);
 
 	d->filter = value;
 	return result;
@@ -522,7 +596,8 @@ const struct conf_section_row conf_sections[SECTION_COUNT] = {
 	[SECTION_LISTEN] = { "listen", true },      [SECTION_DNS] = { "dns", false },
 	[SECTION_CLAMD] = { "clamd", false },       [SECTION_LIMITS] = { "limits", false },
 	[SECTION_SPOOL] = { "spool", false },       [SECTION_DOMAIN] = { "domain", true },
-	[SECTION_CONSOLE] = { "console", false },
+	[SECTION_CONSOLE] = { "console", false },   [SECTION_RATES] = { "rates", false },
+	[SECTION_LIST] = { "list", true },
 };
 
 #define ONE false
@@ -535,12 +610,18 @@ const struct conf_option conf_options[] = {
 	{ SECTION_TOP, "state_dir", ONE, take_state_dir },
 	{ SECTION_TOP, "user", ONE, take_user },
 	{ SECTION_TOP, "log", ONE, take_log },
+	{ SECTION_TOP, "trusted", LIST, take_trusted },
+	{ SECTION_TOP, "greet_delay", ONE, take_greet_delay },
+	{ SECTION_TOP, "checks", LIST, conf_take_check },
 	{ SECTION_PROCESSES, "smtpin", ONE, take_smtpin },
 	{ SECTION_PROCESSES, "filter", ONE, take_filter_processes },
 	{ SECTION_LISTEN, "address", ONE, take_listen_address },
 	{ SECTION_LISTEN, "tls_certificate", LIST, take_tls_certificate },
 	{ SECTION_LISTEN, "tls_key", LIST, take_tls_key },
+	{ SECTION_LISTEN, "tls", ONE, take_tls },
+	{ SECTION_LISTEN, "tls_client_ca", ONE, take_tls_client_ca },
 	{ SECTION_LISTEN, "proxy_protocol", ONE, take_proxy_protocol },
+	{ SECTION_LISTEN, "proxy_from", LIST, take_proxy_from },
 	{ SECTION_DNS, "servers", LIST, take_server },
 	{ SECTION_DNS, "trust_anchor", ONE, take_trust_anchor },
 	{ SECTION_CLAMD, "socket", ONE, take_clamd },
@@ -548,8 +629,18 @@ const struct conf_option conf_options[] = {
 	{ SECTION_LIMITS, "message_size", ONE, take_message_size },
 	{ SECTION_LIMITS, "sessions", ONE, take_sessions },
 	{ SECTION_LIMITS, "sessions_per_client", ONE, take_sessions_per_client },
+	{ SECTION_LIMITS, "sessions_per_network", ONE, take_sessions_per_network },
 	{ SECTION_LIMITS, "recipients", ONE, take_recipient_limit },
 	{ SECTION_LIMITS, "hops", ONE, take_hops },
+	{ SECTION_RATES, "messages", ONE, take_message_rate },
+	{ SECTION_RATES, "recipients", ONE, take_recipient_rate },
+	{ SECTION_RATES, "unknown_recipients", ONE, take_unknown_rate },
+	{ SECTION_RATES, "errors", ONE, take_error_rate },
+	{ SECTION_LIST, "zone", ONE, conf_take_zone },
+	{ SECTION_LIST, "codes", LIST, conf_take_code },
+	{ SECTION_LIST, "score", ONE, conf_take_score },
+	{ SECTION_LIST, "effect", ONE, conf_take_list_effect },
+	{ SECTION_LIST, "allow", ONE, conf_take_allow },
 	{ SECTION_SPOOL, "segment_size", ONE, take_segment_size },
 	{ SECTION_SPOOL, "reserve", ONE, take_reserve },
 	{ SECTION_DOMAIN, "primary", LIST, take_primary },
@@ -557,6 +648,7 @@ const struct conf_option conf_options[] = {
 	{ SECTION_DOMAIN, "recipients", ONE, take_recipients },
 	{ SECTION_DOMAIN, "hold", ONE, take_hold },
 	{ SECTION_DOMAIN, "filter", ONE, take_filter },
+	{ SECTION_DOMAIN, "checks", LIST, conf_take_check },
 	{ SECTION_CONSOLE, "address", ONE, take_console },
 };
 
@@ -599,7 +691,7 @@ static int start_domain(struct conf_reader *r, struct conf_block *b, struct conf
 		.filter = FILTER_STANDARD,
 	};
 	b->target = d;
-	return take_name(r, b->line, "domain", b->title, &d->name);
+	return conf_take_name(r, b->line, "domain", b->title, &d->name);
 }
 
 static int start_blocks(struct conf_reader *r)
@@ -616,6 +708,7 @@ static int start_blocks(struct conf_reader *r)
 	c->domains = ARENA_ARRAY(&c->arena, struct conf_domain, domains);
 	if (!c->listen || !c->domains)
 		return conf_fail_memory(r);
+	result = conf_start_symbols(r);
 	for (size_t i = 0; i < r->block_count && result == 0; i++) {
 		struct conf_block *b = &r->blocks[i];
 
@@ -624,6 +717,8 @@ static int start_blocks(struct conf_reader *r)
 			result = start_listen(r, b, &c->listen[c->listen_count++]);
 		else if (b->section == SECTION_DOMAIN)
 			result = start_domain(r, b, &c->domains[c->domain_count++]);
+		else if (b->section == SECTION_LIST)
+			result = conf_start_list(r, b);
 	}
 	return result;
 }
@@ -634,8 +729,6 @@ int conf_take(struct conf_reader *r)
 
 	set_defaults(r->conf);
 	result = start_blocks(r);
-	if (result == 0)
-		result = conf_start_symbols(r);
 	for (size_t i = 0; i < r->entry_count && result == 0; i++) {
 		const struct conf_entry *e = &r->entries[i];
 

@@ -26,11 +26,44 @@ static void describe_domain(struct buf *to, const struct conf_domain *d)
 		buf_addf(to, " <%.*s>", STR_ARG(d->addresses[i]));
 }
 
+static void describe_networks(struct buf *to, const char *what, const struct conf_network *n,
+			      size_t count)
+{
+	char text[ADDR_TEXT_SIZE];
+
+	buf_addf(to, " %s=", what);
+	for (size_t i = 0; i < count; i++)
+		buf_addf(to, "%s/%u,", addr_ip_text(&n[i].address, text), n[i].bits);
+}
+
+static void describe_checks(struct buf *to, const struct conf *c)
+{
+	for (size_t i = 0; i < c->symbol_count; i++)
+		buf_addf(to, " %s=%g,%d", c->symbols[i].name.p, c->symbols[i].score,
+			 c->symbols[i].effect);
+	for (size_t i = 0; i < c->list_count; i++) {
+		const struct conf_list *l = &c->lists[i];
+
+		buf_addf(to, " list=%s@%s allow=%d", l->name.p, l->zone.p, l->allow);
+		for (size_t k = 0; k < l->code_count; k++)
+			buf_addf(to, " %x-%x", l->codes[k].first, l->codes[k].last);
+	}
+	for (size_t i = 0; i < c->domain_count; i++) {
+		buf_addf(to, " %s:", c->domains[i].name.p);
+		for (size_t k = 0; k < c->symbol_count; k++)
+			buf_addf(to, "%d", c->domains[i].effects[k]);
+	}
+}
+
 static void describe_listen(struct buf *to, const struct conf_listen *l)
 {
 	char text[ADDR_TEXT_SIZE];
 
 	buf_addf(to, " listen=%s@%s tls=%d", l->name.p, addr_text(&l->address, text), l->tls);
+	if (l->client_ca.n)
+		buf_addf(to, " ca=%s,%d", l->client_ca.p, l->client_ca_pem.n > 0);
+	if (l->proxy_protocol)
+		describe_networks(to, "proxy", l->proxy_from, l->proxy_from_count);
 	for (size_t i = 0; i < l->certificate_count; i++)
 		buf_addf(to, " %s,%s pem=%d,%d", l->certificates[i].certificate.p,
 			 l->certificates[i].key.p, l->certificates[i].certificate_pem.n > 0,
@@ -47,6 +80,7 @@ static void describe(const struct conf *c, struct buf *to)
 		 c->smtpin_processes, c->log_json);
 	for (size_t i = 0; i < c->listen_count; i++)
 		describe_listen(to, &c->listen[i]);
+	describe_networks(to, "trusted", c->trusted, c->trusted_count);
 	describe_addresses(to, "servers", c->dns.servers, c->dns.server_count);
 	buf_addf(to,
 		 " anchor=%s size=%llu sessions=%u/%u rcpt=%u hops=%u segment=%llu reserve=%llu",
@@ -56,6 +90,11 @@ static void describe(const struct conf *c, struct buf *to)
 		 (unsigned long long)c->spool.reserve_bytes);
 	for (size_t i = 0; i < c->domain_count; i++)
 		describe_domain(to, &c->domains[i]);
+	buf_addf(to, "\ngreet=%lld network=%u rates=%u,%u,%u,%u",
+		 (long long)(c->greet_delay / NSEC_S), c->limits.sessions_per_network,
+		 c->rates.messages, c->rates.recipients, c->rates.unknown_recipients,
+		 c->rates.errors);
+	describe_checks(to, c);
 	for (size_t i = 0; i < c->note_count; i++)
 		buf_addf(to, "\n%s", c->notes[i].p);
 	buf_add_byte(to, '\0');
@@ -70,11 +109,14 @@ struct value {
 static const struct value values[] = {
 	{ "everything else has a default", WITH,
 	  "hostname=mx2.example.net addresses= state_dir=/var/lib/locum user=locum smtpin=0 json=0 "
-	  "listen=mx@[::]:25 tls=0 servers= anchor= size=52428800 sessions=20000/50 "
+	  "listen=mx@[::]:25 tls=0 trusted= servers= anchor= size=52428800 sessions=20000/50 "
 	  "rcpt=1000 hops=50 "
 	  "segment=67108864 reserve=268435456 domain=example.cz >MX:25 acceptance=0 recipients=0 "
 	  "hold=30d "
-	  "filter=0\nthis version does not filter content" },
+	  "filter=0\ngreet=0 network=500 rates=0,0,300,300 early-talker=5,2 foreign-protocol=5,2 "
+	  "pipelining=2,1 unknown-commands=2,1 no-reverse-name=1,1 reverse-unconfirmed=0.5,1 "
+	  "helo-ours=5,2 helo-bare-word=1,1 helo-literal=0.5,1 helo-unknown=1,1 "
+	  "example.cz:2211112111\nthis version does not filter content" },
 	{ "only the general note when nothing was chosen", WITH, "!acceptance =" },
 	{ "names are lower-cased and lose the final dot",
 	  "hostname = \"MX2.Example.NET.\" listen \"a\" {address=\"127.0.0.1\"} domain \"EX.cz.\" "
@@ -123,6 +165,117 @@ static const struct value values[] = {
 	{ "a certificate of tomorrow is noted",
 	  LISTEN("address = \"[::]:25\"\ntls_certificate = \"early.crt\"\ntls_key = \"early.key\""),
 	  "\nthe certificate of listen \"mx\" (early.crt) is not valid yet" },
+	{ "several certificates: the nth key belongs to the nth",
+	  LISTEN("address = \"[::]:25\"\ntls_certificate = {\"good.crt\", \"other.crt\"}\n"
+		 "tls_key = {\"good.key\", \"other.key\"}"),
+	  "tls=1 good.crt,good.key pem=1,1 other.crt,other.key pem=1,1 " },
+	{ "keys may stand in front, and be added one by one",
+	  LISTEN("tls_key = good.key\ntls_key += other.key\naddress = \"[::]:25\"\n"
+		 "tls_certificate = good.crt\ntls_certificate += other.crt"),
+	  "tls=1 good.crt,good.key pem=1,1 other.crt,other.key pem=1,1 " },
+	{ "the second certificate is looked at too",
+	  LISTEN("address = \"[::]:25\"\ntls_certificate = {\"good.crt\", \"old.crt\"}\n"
+		 "tls_key = {\"good.key\", \"old.key\"}"),
+	  "\nthe certificate of listen \"mx\" (old.crt) has expired" },
+	{ "TLS at once",
+	  LISTEN("address = \"[::]:465\"\ntls = implicit\ntls_certificate = good.crt\ntls_key = "
+		 "good.key"),
+	  "tls=2 good.crt" },
+	{ "TLS at once elsewhere than at port 25 needs no note",
+	  LISTEN("address = \"[::]:465\"\ntls = implicit\ntls_certificate = good.crt\ntls_key = "
+		 "good.key"),
+	  "!TLS at once" },
+	{ "TLS at once at port 25 is noted",
+	  LISTEN("address = \"[::]:25\"\ntls = implicit\ntls_certificate = good.crt\ntls_key = "
+		 "good.key"),
+	  "\nlisten \"mx\" speaks TLS at once at port 25" },
+	{ "TLS off beside a certificate is noted",
+	  LISTEN("address = \"[::]:25\"\ntls = off\ntls_certificate = good.crt\ntls_key = "
+		 "good.key"),
+	  "tls=0 good.crt,good.key...\nlisten \"mx\" has a certificate, but tls = \"off\"" },
+	{ "TLS off without a certificate needs no note", LISTEN("address = \"[::]:25\"\ntls = off"),
+	  "!has a certificate" },
+	{ "a CA of clients",
+	  LISTEN("address = \"[::]:25\"\ntls_certificate = good.crt\ntls_key = good.key\n"
+		 "tls_client_ca = other.crt"),
+	  "tls=1 ca=other.crt,1 good.crt" },
+	{ "trusted: networks and single addresses",
+	  WITH "trusted = {\"192.0.2.16/28\", \"2001:db8::/64\", \"192.0.2.1\", \"::1\"}",
+	  " trusted=192.0.2.16/28,2001:db8::/64,192.0.2.1/32,::1/128, " },
+	{ "networks side by side do not overlap",
+	  WITH "trusted = {\"192.0.2.0/25\", \"192.0.2.128/25\", \"128.0.0.0/2\"}",
+	  " trusted=192.0.2.0/25..." },
+	{ "our own address among the trusted is noted",
+	  LISTEN("address = \"192.0.2.1:25\"") "trusted = \"192.0.2.0/24\"",
+	  "\ntrusted holds our own address 192.0.2.1" },
+	{ "trusted neighbours need no note",
+	  LISTEN("address = \"192.0.2.1:25\"") "trusted = \"192.0.2.2\"", "!trusted holds" },
+	{ "a greet delay of nothing", WITH "greet_delay = 0s", "greet=0 " },
+	{ "the longest greet delay", WITH "greet_delay = 30s", "greet=30 " },
+	{ "a greet delay without effect is noted",
+	  WITH "greet_delay = 5s checks = {\"early-talker=off\"}",
+	  "\ngreet_delay makes clients wait for nothing" },
+	{ "a greet delay needs no note where one domain looks",
+	  WITH "greet_delay = 5s checks = {\"early-talker=off\"}\n"
+	       "domain b.c { checks = {\"early-talker=score\"} }",
+	  "!wait for nothing" },
+	{ "sessions of a network",
+	  WITH "limits { sessions = 100 sessions_per_client = 20 "
+	       "sessions_per_network = 20 }",
+	  "network=20 " },
+	{ "a client's sessions raise the default of a network",
+	  WITH "limits { sessions_per_client = 7 }", "network=70 " },
+	{ "few sessions lower the default of a network", WITH "limits { sessions = 90 }",
+	  "sessions=90/50 ...network=90 " },
+	{ "rates", WITH "rates { messages = 1 recipients = 2 unknown_recipients = 3 errors = 0 }",
+	  "rates=1,2,3,0 " },
+	{ "the largest rate", WITH "rates { messages = 10000000 }", "rates=10000000," },
+	{ "checks: for all domains and for one",
+	  WITH "checks = {\"helo-ours=score\", \"Pipelining = refuse\"}\n"
+	       "domain b.c { checks = {\"helo-ours=off\"} }",
+	  " pipelining=2,2 ...helo-ours=5,1 ...example.cz:2221111111 b.c:2221110111" },
+	{ "checks may stand behind the domains and in front of the lists",
+	  DOMAIN("checks = \"bl=off\"") "checks = \"bl=refuse\" list bl { zone = bl.example }",
+	  " bl=3,2 ...example.cz:22111121110" },
+	{ "+= appends to checks",
+	  WITH "checks = {\"helo-ours=off\"}\nchecks += {\"pipelining=off\"}",
+	  "example.cz:2201110111" },
+	{ "a list needs a zone only", WITH "list bl { zone = \"BL.Example.\" }",
+	  " bl=3,1 list=bl@bl.example allow=0 7f000002-7f0000fe example.cz:22111121111" },
+	{ "a list with everything",
+	  WITH "list zen { zone = zen.example.org codes = {\"127.0.0.2-127.0.0.11\", "
+	       "127.0.1.0} score = 4.5 effect = refuse allow = no }",
+	  " zen=4.5,2 list=zen@zen.example.org allow=0 7f000002-7f00000b 7f000100-7f000100 " },
+	{ "an allow list speaks for the client", WITH "list wl { zone = wl.example allow = true }",
+	  " wl=-3,1 list=wl@wl.example allow=1" },
+	{ "its score can be written",
+	  WITH "list wl { zone = wl.example score = -0.25 allow = true }", " wl=-0.25,1 " },
+	{ "the lowest score", WITH "list bl { zone = b.example score = .01 }", " bl=0.01,1 " },
+	{ "the highest score", WITH "list bl { zone = b.example score = 100 }", " bl=100,1 " },
+	{ "a score of tenths", WITH "list bl { zone = b.example score = 2.5 }", " bl=2.5,1 " },
+	{ "all codes there can be",
+	  WITH "list bl { zone = b.example codes = \"127.0.0.2-127.255.254.255\" }",
+	  " 7f000002-7ffffeff " },
+	{ "lists keep their order, and may share a zone",
+	  WITH "list b { zone = x.example codes = 127.0.0.2 }\n"
+	       "list a { zone = x.example codes = 127.0.0.3 }",
+	  " b=3,1 a=3,1 list=b@x.example allow=0 7f000002-7f000002 list=a@x.example" },
+	{ "a list that is off everywhere is noted",
+	  WITH "list bl { zone = b.example effect = off }",
+	  "\nlist \"bl\" is off for every domain" },
+	{ "a list that one domain asks is not noted",
+	  WITH "list bl { zone = b.example effect = off }\n"
+	       "domain b.c { checks = {\"bl=score\"} }",
+	  "!off for every" },
+	{ "a public resolver for lists is noted",
+	  WITH "list bl { zone = b.example } dns { servers = {\"127.0.0.1\", \"8.8.8.8\"} }",
+	  "\nlists are asked through the public resolver 8.8.8.8" },
+	{ "an IPv6 one too",
+	  WITH "list bl { zone = b.example } dns { servers = {\"2620:FE::fe\"} }",
+	  "\nlists are asked through the public resolver 2620:fe::fe" },
+	{ "without lists it is not noted", WITH "dns { servers = {\"8.8.8.8\"} }", "!resolver" },
+	{ "a resolver of our own is not noted",
+	  WITH "list bl { zone = b.example } dns { servers = {\"192.0.2.53\"} }", "!resolver" },
 	{ "proxy_protocol = false is fine", LISTEN("address = \"[::]:25\"\nproxy_protocol = no"),
 	  "listen=mx@" },
 	{ "DNS servers have port 53 by default",
@@ -227,6 +380,7 @@ static void assert_same_keys(const struct conf_listen *a, const struct conf_list
 		assert_true(str_eq(a->certificates[i].certificate_pem,
 				   b->certificates[i].certificate_pem));
 	}
+	assert_true(str_eq(a->client_ca_pem, b->client_ca_pem));
 }
 
 static void the_snapshot_keeps_everything(void **state)
@@ -293,22 +447,147 @@ static void a_damaged_snapshot_is_refused(void **state)
 		if (r == 0)
 			conf_unref(after);
 	}
-	c->domains[0].hold = 0;
-	buf_reset(&packed);
-	assert_int_equal(conf_pack(c, true, &packed), 0);
-	assert_int_equal(conf_unpack(buf_str(&packed), &after), -EPROTO);
-	c->domains[0].hold = 1;
-	c->domains[0].primary[0].port = 0;
-	buf_reset(&packed);
-	assert_int_equal(conf_pack(c, true, &packed), 0);
-	assert_int_equal(conf_unpack(buf_str(&packed), &after), -EPROTO);
 	/* A buffer that is too small says so. */
 	packed.max = 10;
 	buf_reset(&packed);
 	assert_int_equal(conf_pack(c, true, &packed), -ENOBUFS);
 }
 
+static int unpacks(const struct conf *c)
+{
+	_cleanup_(conf_unrefp) struct conf *after = NULL;
+	_cleanup_(buf_done) struct buf packed;
+
+	buf_init(&packed, 1 << 20);
+	assert_int_equal(conf_pack(c, true, &packed), 0);
+	return conf_unpack(buf_str(&packed), &after);
+}
+
+/* Is the conf refused while this field has that value? */
+#define ASSERT_REFUSED(field, wrong)                                                               \
+	do {                                                                                       \
+		__typeof__(field) right = (field);                                                 \
+                                                                                                   \
+		(field) = (wrong);                                                                 \
+		if (unpacks(c) != -EPROTO)                                                         \
+			fail_msg(#field " = " #wrong " was unpacked");                             \
+		(field) = right;                                                                   \
+		assert_int_equal(unpacks(c), 0);                                                   \
+	} while (0)
+
+static void impossible_values_are_not_unpacked(void **state)
+{
+	_cleanup_(conf_unrefp) struct conf *c =
+		read_ok(LISTEN("address = \"[::]:25\"\ntls_certificate = \"good.crt\"\n"
+			       "tls_key = \"good.key\"") "trusted = \"192.0.2.0/24\"\n"
+							 "list bl { zone = bl.example }");
+
+	(void)state;
+	ASSERT_REFUSED(c->domains[0].hold, 0);
+	ASSERT_REFUSED(c->domains[0].primary[0].port, 0);
+	ASSERT_REFUSED(c->domains[0].effects[CHECK_COUNT], EFFECT_REFUSE + 1);
+	ASSERT_REFUSED(c->listen[0].tls, CONF_TLS_IMPLICIT + 1);
+	ASSERT_REFUSED(c->listen[0].certificate_count, 0);
+	ASSERT_REFUSED(c->listen[0].proxy_protocol, true);
+	ASSERT_REFUSED(c->trusted[0].bits, 33);
+	ASSERT_REFUSED(c->limits.sessions_per_network, 0);
+	ASSERT_REFUSED(c->greet_delay, -1);
+	ASSERT_REFUSED(c->symbol_count, CHECK_COUNT);
+	ASSERT_REFUSED(c->symbols[0].effect, EFFECT_REFUSE + 1);
+	ASSERT_REFUSED(c->symbols[0].name, STR_NONE);
+	ASSERT_REFUSED(c->symbols[0].score, __builtin_nan(""));
+	ASSERT_REFUSED(c->list_count, 0);
+	ASSERT_REFUSED(c->lists[0].zone, STR_NONE);
+	ASSERT_REFUSED(c->lists[0].code_count, 0);
+	ASSERT_REFUSED(c->lists[0].codes[0].last, 0);
+	ASSERT_REFUSED(c->lists[0].codes[0].first, 0);
+}
+
 /* --- questions --- */
+
+static bool has(const char *network, unsigned bits, const char *address)
+{
+	struct conf_network n = { .bits = (uint8_t)bits };
+	struct addr a;
+
+	assert_int_equal(addr_parse_ip(str_of(network), 0, &n.address), 0);
+	assert_int_equal(addr_parse_ip(str_of(address), 4711, &a), 0);
+	return conf_network_has(&n, 1, &a);
+}
+
+static void networks_end_at_their_last_bit(void **state)
+{
+	(void)state;
+	assert_true(has("192.0.2.0", 28, "192.0.2.0"));
+	assert_true(has("192.0.2.0", 28, "192.0.2.15"));
+	assert_false(has("192.0.2.0", 28, "192.0.2.16"));
+	assert_false(has("192.0.2.0", 28, "192.0.1.255"));
+	assert_true(has("192.0.2.0", 24, "192.0.2.255"));
+	assert_false(has("192.0.2.0", 24, "192.0.3.0"));
+	assert_true(has("192.0.2.7", 32, "192.0.2.7"));
+	assert_false(has("192.0.2.7", 32, "192.0.2.6"));
+	assert_true(has("128.0.0.0", 1, "255.255.255.255"));
+	assert_false(has("128.0.0.0", 1, "127.255.255.255"));
+	assert_true(has("0.0.0.0", 0, "198.51.100.1"));
+	assert_true(has("2001:db8::", 33, "2001:db8:7fff:ffff::1"));
+	assert_false(has("2001:db8::", 33, "2001:db8:8000::"));
+	assert_true(has("2001:db8::1", 128, "2001:db8::1"));
+	assert_false(has("2001:db8::1", 128, "2001:db8::"));
+	/* One family is never within the other, but a mapped address is IPv4. */
+	assert_false(has("::", 0, "192.0.2.1"));
+	assert_false(has("0.0.0.0", 0, "::1"));
+	assert_true(has("192.0.2.0", 24, "::ffff:192.0.2.1"));
+}
+
+static void any_of_several_networks(void **state)
+{
+	_cleanup_(conf_unrefp) struct conf *c =
+		read_ok(WITH "trusted = {\"192.0.2.0/28\", \"2001:db8::/64\"}");
+	struct addr a;
+
+	(void)state;
+	assert_int_equal(addr_parse_ip(STR("2001:db8::25"), 25, &a), 0);
+	assert_true(conf_network_has(c->trusted, c->trusted_count, &a));
+	assert_false(conf_network_has(c->trusted, 1, &a));
+	assert_false(conf_network_has(NULL, 0, &a));
+	a = (struct addr){ 0 };
+	assert_false(conf_network_has(c->trusted, c->trusted_count, &a));
+}
+
+static void symbols_by_name(void **state)
+{
+	_cleanup_(conf_unrefp) struct conf *c =
+		read_ok(WITH "list b { zone = b.example } list a { zone = a.example }");
+
+	(void)state;
+	assert_int_equal(conf_symbol(c, STR("early-talker")), CHECK_EARLY_TALKER);
+	assert_int_equal(conf_symbol(c, STR("HELO-Unknown")), CHECK_HELO_UNKNOWN);
+	assert_int_equal(conf_symbol(c, STR("b")), CHECK_COUNT);
+	assert_int_equal(conf_symbol(c, STR("a")), CHECK_COUNT + 1);
+	assert_int_equal(conf_symbol(c, STR("helo")), -1);
+	assert_int_equal(conf_symbol(c, STR("")), -1);
+}
+
+static void lists_as_many_as_fit_a_set(void **state)
+{
+	_cleanup_(conf_unrefp) struct conf *c = NULL;
+	_cleanup_(buf_done) struct buf text, error;
+	const size_t lists = CONF_SYMBOLS_MAX - CHECK_COUNT;
+
+	(void)state;
+	buf_init(&text, 1 << 16);
+	buf_init(&error, 1024);
+	buf_add(&text, STR(WITH));
+	for (size_t i = 0; i < lists; i++)
+		buf_addf(&text, "list l%zu { zone = l%zu.example }\n", i, i);
+	assert_int_equal(conf_read_text("t", buf_str(&text), &c, &error), 0);
+	assert_int_equal(c->symbol_count, CONF_SYMBOLS_MAX);
+	conf_unref(c);
+	c = NULL;
+	buf_add(&text, STR("list more { zone = more.example }\n"));
+	assert_int_equal(conf_read_text("t", buf_str(&text), &c, &error), -EINVAL);
+	assert_true(str_starts(buf_str(&error), STR("t:58: list \"more\" is one too many")));
+}
 
 static void domains_and_names_ignore_case(void **state)
 {
@@ -481,6 +760,11 @@ int main(void)
 		cmocka_unit_test(the_snapshot_keeps_everything),
 		cmocka_unit_test(keys_stay_with_smtpin),
 		cmocka_unit_test(a_damaged_snapshot_is_refused),
+		cmocka_unit_test(impossible_values_are_not_unpacked),
+		cmocka_unit_test(networks_end_at_their_last_bit),
+		cmocka_unit_test(any_of_several_networks),
+		cmocka_unit_test(symbols_by_name),
+		cmocka_unit_test(lists_as_many_as_fit_a_set),
 		cmocka_unit_test(domains_and_names_ignore_case),
 		cmocka_unit_test(listeners_and_addresses_are_ours),
 		cmocka_unit_test(a_specific_listener_adds_no_interfaces),

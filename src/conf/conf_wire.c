@@ -482,7 +482,7 @@ static int unpack_symbols(struct conf *c, const Locum__ConfigSnapshot *from)
 		const Locum__ConfigSymbol *s = from->symbols[c->symbol_count];
 		struct conf_symbol *to = &c->symbols[c->symbol_count];
 
-		if (!*s->name || s->effect > EFFECT_REFUSE)
+		if (!*s->name || !__builtin_isfinite(s->score) || s->effect > EFFECT_REFUSE)
 			return -EPROTO;
 		to->score = s->score;
 		to->effect = s->effect;
@@ -500,7 +500,7 @@ static int unpack_codes(struct conf *c, const Locum__ConfigList *from, struct co
 	for (; to->code_count < from->n_codes; to->code_count++) {
 		const Locum__ConfigCode *code = from->codes[to->code_count];
 
-		if (code->first > code->last)
+		if (code->first > code->last || code->first >> 24 != 127 || code->last >> 24 != 127)
 			return -EPROTO;
 		to->codes[to->code_count].first = code->first;
 		to->codes[to->code_count].last = code->last;

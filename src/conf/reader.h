@@ -4,7 +4,8 @@
  *	text -> conf_scan    strings, comments and braces are closed (libconfuse would not notice)
  *	     -> conf_parse   libconfuse: a flat list of blocks and entries, each with its line
  *	     -> conf_take    every entry by its row of conf_options[]: types, ranges, names
- *	     -> conf_check   what must hold between entries; certificates, recipient lists; notes
+ *	     -> conf_check   what must hold between entries; certificates, recipient lists
+ *	     -> conf_add_notes
  *
  * Each step returns 0, or an error after conf_fail() wrote "FILE:LINE: what; hint". Strings end up in
  * the arena of the conf under construction, NUL-terminated.
@@ -32,6 +33,8 @@ enum conf_section {
 	SECTION_SPOOL,
 	SECTION_DOMAIN,
 	SECTION_CONSOLE,
+	SECTION_RATES,
+	SECTION_LIST,
 	SECTION_COUNT,
 };
 
@@ -45,7 +48,7 @@ extern const struct conf_section_row conf_sections[SECTION_COUNT];
 struct conf_reader;
 struct conf_entry;
 
-/* Stores one value. `target` is the block's: a struct conf_listen, a struct conf_domain, else the conf. */
+/* Stores one value. `target` is the block's: a struct conf_listen, conf_domain or conf_list, else the conf. */
 typedef int conf_take_fn(struct conf_reader *r, void *target, const struct conf_entry *e);
 
 struct conf_option {
@@ -99,9 +102,27 @@ int conf_scan(struct conf_reader *r, str text);
 int conf_parse(struct conf_reader *r, str text);
 int conf_take(struct conf_reader *r);
 int conf_check(struct conf_reader *r);
-/* The built-in symbols, and room for those of the lists. Then, when these are known: what each does. */
+int conf_add_notes(struct conf_reader *r);
+/* --- conf_symbols.c: first the built-in symbols, and room for the lists; then these, then all entries; then
+ * what each symbol does for each domain --- */
 int conf_start_symbols(struct conf_reader *r);
+int conf_start_list(struct conf_reader *r, struct conf_block *b);
+conf_take_fn conf_take_check, conf_take_zone, conf_take_code, conf_take_score,
+	conf_take_list_effect, conf_take_allow;
 int conf_take_effects(struct conf_reader *r);
+int conf_check_list(struct conf_reader *r, struct conf_list *l);
+
+/* --- conf_network.c: one more network --- */
+int conf_add_network(struct conf_reader *r, const struct conf_entry *e,
+		     struct conf_network **networks, size_t *count);
+
+/* --- conf_options.c --- */
+/* A host or domain name, lower case and without the final dot. */
+int conf_take_name(struct conf_reader *r, unsigned line, const char *what, str name, str *to);
+int conf_take_bool(struct conf_reader *r, const struct conf_entry *e, bool *to);
+/* One of the words, in the order of the enum. */
+int conf_take_word(struct conf_reader *r, const struct conf_entry *e, const char *const *words,
+		   const char *listed, unsigned *to);
 /* All certificates, their keys and the CA of clients. */
 int conf_load_certificates(struct conf_reader *r, struct conf_listen *listen);
 int conf_load_recipients(struct conf_reader *r, struct conf_domain *d);
@@ -113,7 +134,8 @@ unsigned conf_line_of(const struct conf_reader *r, const void *target, const cha
 /* The same of the value with that index, from 0, in a list. */
 unsigned conf_line_of_nth(const struct conf_reader *r, const void *target, const char *option,
 			  size_t index);
-/* How many values of the same option of the same block stand in front of this one? */
+/* The value in front of this one in the same list of the same block, or NULL. How many are there? */
+const struct conf_entry *conf_entry_before(const struct conf_reader *r, const struct conf_entry *e);
 size_t conf_entry_index(const struct conf_reader *r, const struct conf_entry *e);
 
 /* A whole file of at most bytes_max. 0, -EFBIG, or another errno. *ret_text is malloc'ed, with a NUL
