@@ -76,6 +76,12 @@ static const struct {
 
 _Static_assert(ELEMENTS(attribute_table) == ATTRIBUTE_COUNT, "a row for each attribute");
 
+/* Octets of a line between its verb and its CRLF. */
+static size_t line_room(enum smtp_verb verb)
+{
+	return SMTP_LINE_MAX - 2 - strlen(smtp_verb_name(verb));
+}
+
 static bool is_taken(enum smtp_attribute attribute, enum smtp_verb verb)
 {
 	return verb == SMTP_XCLIENT ? attribute_table[attribute].xclient
@@ -148,7 +154,7 @@ int attributes_parse(str argument, enum smtp_verb verb, char text[static SMTP_LI
 	struct smtp_attributes a = { 0 };
 	size_t at = 0;
 
-	if (argument.n > SMTP_LINE_MAX || !str_trim(argument).n)
+	if (argument.n + 1 > line_room(verb) || !str_trim(argument).n)
 		return -EINVAL;
 	while (argument.n) {
 		str word;
@@ -238,7 +244,7 @@ int attributes_write(const struct smtp_attributes *a, enum smtp_verb verb, unsig
 	size_t before = to->n, line = to->n;
 	int commands = 0, r = 0;
 
-	buf_init(&word, SMTP_LINE_MAX - sizeof("XFORWARD\r\n") + 1);
+	buf_init(&word, line_room(verb));
 	for (int i = 0; i < ATTRIBUTE_COUNT && r >= 0; i++) {
 		enum smtp_attribute attribute = (enum smtp_attribute)i;
 

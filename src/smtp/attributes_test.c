@@ -97,18 +97,18 @@ static void test_reading(void **state)
 	}
 }
 
+/* With "XCLIENT " and CRLF it fills a line. */
 static void test_a_longer_argument_is_refused(void **state)
 {
-	char argument[SMTP_LINE_MAX + 1], text[SMTP_LINE_MAX];
+	char argument[SMTP_LINE_MAX], text[SMTP_LINE_MAX];
 	struct smtp_attributes a;
 
 	(void)state;
 	memset(argument, ' ', sizeof argument);
 	memcpy(argument, "NAME=a", 6);
-	assert_int_equal(attributes_parse(str_mem(argument, SMTP_LINE_MAX), SMTP_XCLIENT, text, &a),
-			 0);
-	assert_int_equal(attributes_parse(str_mem(argument, sizeof argument), SMTP_XCLIENT, text,
-					  &a),
+	assert_int_equal(attributes_parse(str_mem(argument, 502), SMTP_XCLIENT, text, &a), 0);
+	assert_int_equal(attributes_parse(str_mem(argument, 503), SMTP_XCLIENT, text, &a), -EINVAL);
+	assert_int_equal(attributes_parse(str_mem(argument, 502), SMTP_XFORWARD, text, &a),
 			 -EINVAL);
 }
 
