@@ -9,8 +9,10 @@ static const str text_table[ANSWER_COUNT] = {
 	ROW(SENDER_OK, "250 2.1.0 Sender ok"),
 	ROW(RECIPIENT_OK, "250 2.1.5 Recipient ok"),
 	ROW(VERIFY, "252 2.0.0 Send some mail, I will try to deliver it"),
-	ROW(HELP,
-	    "214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP STARTTLS QUIT: see RFC 5321"),
+	ROW(HELP, "214 2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP ETRN STARTTLS QUIT: "
+		  "see RFC 5321"),
+	ROW(ETRN_NOTHING, "251 2.0.0 No messages wait for this node"),
+	ROW(CHUNK_TAKEN, "250 2.0.0 Chunk taken"),
 	ROW(BYE, "221 2.0.0 Bye"),
 
 	ROW(BAD_OCTETS, "500 5.5.2 A command is printable ASCII and ends in CR LF"),
@@ -31,6 +33,9 @@ static const str text_table[ANSWER_COUNT] = {
 	ROW(MAIL_FIRST, "503 5.5.1 Say MAIL first"),
 	ROW(MAIL_ALREADY, "503 5.5.1 A transaction is open; RSET ends it"),
 	ROW(NO_RECIPIENTS, "554 5.5.1 No valid recipients"),
+	ROW(BDAT_BEGUN, "503 5.5.1 BDAT has begun the message: BDAT ends it, or RSET"),
+	ROW(DATA_BINARY, "503 5.5.1 BODY=BINARYMIME needs BDAT"),
+	ROW(ETRN_IN_TRANSACTION, "503 5.5.1 A transaction is open; RSET ends it"),
 	ROW(TLS_ALREADY, "503 5.5.1 TLS is on already"),
 	ROW(TLS_NOT_OFFERED, "502 5.5.1 STARTTLS is not offered"),
 
@@ -43,12 +48,16 @@ static const str text_table[ANSWER_COUNT] = {
 	ROW(TOO_MANY_HOPS, "554 5.4.6 Too many hops"),
 	ROW(LOOP, "554 5.4.6 Loop: this message has been here for this recipient before"),
 
+	ROW(ETRN_NOT_OURS, "459 4.7.1 No mail is kept here for this node"),
+	ROW(ETRN_TOO_SOON, "458 4.7.0 It was started a moment ago, try again later"),
+	ROW(ETRN_FAILED, "458 4.3.0 It could not be started, try again later"),
 	ROW(NO_SPACE, "452 4.3.1 No space for mail now, try again later"),
 	ROW(BUSY, "452 4.3.1 Too much mail in progress, try again later"),
 	ROW(NOT_STORED, "451 4.3.0 The message could not be stored, try again later"),
 	ROW(TOO_MANY_RECIPIENTS,
 	    "452 4.5.3 Too many recipients, send the rest in another transaction"),
 
+	ROW(CHUNK_INVALID, "501 5.5.4 The size of this chunk is not understood, goodbye"),
 	ROW(EARLY_TALKER, "554 5.5.1 You spoke before the greeting"),
 	ROW(TOO_MANY_ERRORS, "421 4.7.0 Too many errors, goodbye"),
 	ROW(LINE_ENDLESS, "421 4.7.0 This line does not end, goodbye"),
@@ -78,8 +87,16 @@ bool answer_is_mistake(enum answer a)
 	return a >= ANSWER_BAD_OCTETS && a <= ANSWER_TLS_NOT_OFFERED;
 }
 
+bool answer_is_last(enum answer a)
+{
+	return a == ANSWER_BYE || a >= ANSWER_CHUNK_INVALID;
+}
+
 enum answer answer_to_complaint(enum smtp_complaint complaint, enum smtp_verb verb)
 {
+	/* Octets follow, and nobody knows how many: they must not be taken for commands. */
+	if (verb == SMTP_BDAT)
+		return ANSWER_CHUNK_INVALID;
 	switch (complaint) {
 	case SMTP_FINE:
 		break;

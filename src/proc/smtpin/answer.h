@@ -14,6 +14,8 @@ enum answer {
 	ANSWER_HELLO,
 	ANSWER_START_TLS,
 	ANSWER_START_DATA,
+	ANSWER_TAKE_CHUNK,
+	ANSWER_START_ETRN,
 	ANSWER_QUEUED,
 
 	/* 2xx */
@@ -22,6 +24,8 @@ enum answer {
 	ANSWER_RECIPIENT_OK,
 	ANSWER_VERIFY,
 	ANSWER_HELP,
+	ANSWER_CHUNK_TAKEN,
+	ANSWER_ETRN_NOTHING,
 	ANSWER_BYE,
 
 	/* the client's mistakes: they count, see session.c */
@@ -43,6 +47,9 @@ enum answer {
 	ANSWER_MAIL_FIRST,
 	ANSWER_MAIL_ALREADY,
 	ANSWER_NO_RECIPIENTS,
+	ANSWER_BDAT_BEGUN,
+	ANSWER_DATA_BINARY,
+	ANSWER_ETRN_IN_TRANSACTION,
 	ANSWER_TLS_ALREADY,
 	ANSWER_TLS_NOT_OFFERED,
 
@@ -57,12 +64,16 @@ enum answer {
 	ANSWER_LOOP,
 
 	/* later, please */
+	ANSWER_ETRN_NOT_OURS,
+	ANSWER_ETRN_TOO_SOON,
+	ANSWER_ETRN_FAILED,
 	ANSWER_NO_SPACE,
 	ANSWER_BUSY,
 	ANSWER_NOT_STORED,
 	ANSWER_TOO_MANY_RECIPIENTS,
 
 	/* the last words of a session */
+	ANSWER_CHUNK_INVALID,
 	ANSWER_EARLY_TALKER,
 	ANSWER_TOO_MANY_ERRORS,
 	ANSWER_LINE_ENDLESS,
@@ -80,6 +91,8 @@ enum answer {
 str answer_text(enum answer a);
 /* The reply without its CRLF, for the log. */
 str answer_line(enum answer a);
+/* Does the session end with it? */
+bool answer_is_last(enum answer a);
 /* A mistake of the client's that counts towards the end of the session? */
 bool answer_is_mistake(enum answer a);
 /* What is wrong with a line, as a reply. Not for SMTP_FINE. */

@@ -17,7 +17,8 @@ static void test_every_answer_is_a_reply(void **state)
 	for (enum answer a = ANSWER_START_TLS; a < ANSWER_COUNT; a++) {
 		str text;
 
-		if (a == ANSWER_QUEUED || a == ANSWER_HELLO)
+		if (a == ANSWER_QUEUED || a == ANSWER_HELLO ||
+		    (a >= ANSWER_TAKE_CHUNK && a <= ANSWER_START_ETRN))
 			continue;
 		text = answer_text(a);
 		assert_true(text.n > 6 && text.n <= 512);

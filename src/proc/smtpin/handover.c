@@ -49,7 +49,7 @@ static void fill_envelope(const struct session *s, const struct body *body, bool
 	e->client = &h->client;
 	e->hostname = (char *)s->settings->conf->hostname.p;
 	/* Clients forget to say BODY=8BITMIME; the next hop must know what it gets. */
-	e->body_8bitmime = e->body_8bitmime || any_8bit;
+	e->body_8bitmime = e->body_8bitmime || (any_8bit && !e->body_binarymime);
 	e->body_bytes = body->bytes;
 }
 

@@ -2,14 +2,14 @@
 
 #include "base/log.h"
 #include "proc/smtpin/command_line.h"
-#include "proc/smtpin/recipient.h"
-
-#include <stdio.h>
+#include "proc/smtpin/etrn.h"
+#include "proc/smtpin/hello.h"
+#include "proc/smtpin/intake.h"
+#include "proc/smtpin/mail.h"
 
 /* RFC 5321 §4.5.3.2.7; for the whole line, so that a byte a minute does not keep a session. */
 #define COMMAND_TIME (5 * NSEC_MINUTE)
 #define REPLY_TIME (5 * NSEC_MINUTE)
-#define TLS_TIME NSEC_MINUTE
 #define LAST_WORDS_TIME (5 * NSEC_S)
 #define LINGER_TIME (2 * NSEC_S)
 #define LINGER_BYTES_MAX (4 * 1024 * 1024)
@@ -58,154 +58,35 @@ const char *session_listener(const struct session *s)
 	return s->settings->conf->listen[s->listen_index].name.p;
 }
 
-static struct ssl_ctx_st *tls_context(const struct session *s)
-{
-	return s->settings->tls[s->listen_index];
-}
-
-static const char *session_helo(const struct session *s)
+const char *session_helo(const struct session *s)
 {
 	return s->helo ? s->helo : "";
 }
 
-/* --- greeting, HELO, EHLO --- */
+/* --- what a session forgets --- */
 
-static int greet(struct task *tk, struct session *s)
+void session_end_transaction(struct session *s)
 {
-	char line[300];
-	int n;
-
-	n = snprintf(line, sizeof(line), "220 %.*s ESMTP Locum\r\n",
-		     STR_ARG(s->settings->conf->hostname));
-	must(n > 0 && (size_t)n < sizeof(line));
-	return session_write(tk, s, str_mem(line, (size_t)n));
-}
-
-/* RFC 2034 §3: these replies alone carry no enhanced code. */
-static int write_hello(struct task *tk, struct session *s)
-{
-	const struct conf *c = s->settings->conf;
-	bool offer_tls = tls_context(s) && !stream_tls_version(&s->stream);
-	char text[512];
-	int n;
-
-	if (s->hello == HELLO_HELO)
-		n = snprintf(text, sizeof(text), "250 %.*s\r\n", STR_ARG(c->hostname));
-	else
-		n = snprintf(text, sizeof(text),
-			     "250-%.*s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n%s250-8BITMIME\r\n"
-			     "250 ENHANCEDSTATUSCODES\r\n",
-			     STR_ARG(c->hostname), (unsigned long long)c->limits.message_bytes,
-			     offer_tls ? "250-STARTTLS\r\n" : "");
-	must(n > 0 && (size_t)n < sizeof(text));
-	return session_write(tk, s, str_mem(text, (size_t)n));
-}
-
-static void end_transaction(struct session *s)
-{
+	intake_end(s);
 	transaction_free(s->transaction);
 	s->transaction = NULL;
 }
 
-static enum answer do_hello(struct session *s, const struct smtp_command *c)
+void session_forget_hello(struct session *s)
 {
-	char *helo = strndup(c->argument.p, c->argument.n);
-
-	if (!helo)
-		return ANSWER_BUSY;
-	free(s->helo);
-	s->helo = helo;
-	s->hello = c->verb == SMTP_EHLO ? HELLO_EHLO : HELLO_HELO;
-	end_transaction(s);
+	session_end_transaction(s);
 	s->mail_refused = false;
-	return ANSWER_HELLO;
+	free(s->helo);
+	s->helo = NULL;
+	s->hello = HELLO_NONE;
 }
 
-/* --- MAIL, RCPT, DATA --- */
-
-static enum answer do_mail(struct session *s, const struct smtp_command *c)
-{
-	const struct server *srv = s->srv;
-
-	if (s->hello == HELLO_NONE)
-		return ANSWER_HELLO_FIRST;
-	if (s->transaction)
-		return ANSWER_MAIL_ALREADY;
-	if (c->size_given && c->size > s->settings->conf->limits.message_bytes)
-		return ANSWER_TOO_LARGE;
-	if (!srv->spool_accepting)
-		return ANSWER_NO_SPACE;
-	if (srv->budget.used >= srv->budget.max ||
-	    transaction_new(c->path.mailbox, c->body == SMTP_BODY_8BITMIME, &s->transaction) < 0)
-		return ANSWER_BUSY;
-	return ANSWER_SENDER_OK;
-}
-
-static void log_recipient_refused(struct session *s, const struct smtp_command *c, enum answer a)
-{
-	char client[ADDR_TEXT_SIZE];
-
-	s->srv->counters.refused_total++;
-	log_info("recipient.refused", K("recipient", c->path.mailbox),
-		 K("from", transaction_reverse_path(s->transaction)),
-		 K_Z("client", addr_ip_text(&s->client, client)), K_Z("helo", session_helo(s)),
-		 K("reply", answer_line(a)));
-}
-
-static enum answer add_recipient(struct session *s, const struct smtp_command *c)
-{
-	const struct conf *conf = s->settings->conf;
-	char text[SMTP_PLAIN_SIZE];
-	struct recipient recipient;
-
-	switch (recipient_check(conf, &c->path, text, &recipient)) {
-	case RECIPIENT_NOT_OURS:
-		return ANSWER_NOT_OUR_DOMAIN;
-	case RECIPIENT_UNKNOWN:
-		return ANSWER_NO_SUCH_USER;
-	case RECIPIENT_TAKEN:
-		break;
-	}
-	if (transaction_add_recipient(s->transaction, recipient.address, recipient.domain->name,
-				      conf->limits.recipients) < 0)
-		return ANSWER_TOO_MANY_RECIPIENTS;
-	return ANSWER_RECIPIENT_OK;
-}
-
-static enum answer do_rcpt(struct session *s, const struct smtp_command *c)
-{
-	enum answer a;
-
-	if (s->hello == HELLO_NONE)
-		return ANSWER_HELLO_FIRST;
-	if (!s->transaction)
-		return s->mail_refused ? ANSWER_MAIL_REFUSED : ANSWER_MAIL_FIRST;
-	a = add_recipient(s, c);
-	if (a == ANSWER_NOT_OUR_DOMAIN || a == ANSWER_NO_SUCH_USER)
-		log_recipient_refused(s, c, a);
-	if (a == ANSWER_TOO_MANY_RECIPIENTS)
-		s->srv->counters.deferred_total++;
-	return a;
-}
-
-static enum answer do_data(struct session *s, const struct smtp_command *c)
-{
-	(void)c;
-	if (s->hello == HELLO_NONE)
-		return ANSWER_HELLO_FIRST;
-	if (!s->transaction)
-		return s->mail_refused ? ANSWER_MAIL_REFUSED : ANSWER_MAIL_FIRST;
-	if (!transaction_recipient_count(s->transaction))
-		return ANSWER_NO_RECIPIENTS;
-	return ANSWER_START_DATA;
-}
-
-/* --- the rest --- */
+/* --- commands without consequence --- */
 
 static enum answer do_rset(struct session *s, const struct smtp_command *c)
 {
 	(void)c;
-	end_transaction(s);
+	session_end_transaction(s);
 	s->mail_refused = false;
 	return ANSWER_OK;
 }
@@ -238,14 +119,6 @@ static enum answer do_quit(struct session *s, const struct smtp_command *c)
 	return ANSWER_BYE;
 }
 
-static enum answer do_starttls(struct session *s, const struct smtp_command *c)
-{
-	(void)c;
-	if (stream_tls_version(&s->stream))
-		return ANSWER_TLS_ALREADY;
-	return tls_context(s) ? ANSWER_START_TLS : ANSWER_TLS_NOT_OFFERED;
-}
-
 static enum answer do_not_offered(struct session *s, const struct smtp_command *c)
 {
 	(void)s;
@@ -260,22 +133,31 @@ static enum answer (*const do_table[])(struct session *s, const struct smtp_comm
 	[SMTP_NOOP] = do_noop,           [SMTP_VRFY] = do_vrfy,
 	[SMTP_HELP] = do_help,           [SMTP_QUIT] = do_quit,
 	[SMTP_STARTTLS] = do_starttls,   [SMTP_NOT_OFFERED] = do_not_offered,
-	[SMTP_BDAT] = do_not_offered,    [SMTP_ETRN] = do_not_offered,
+	[SMTP_BDAT] = do_bdat,           [SMTP_ETRN] = do_etrn,
 	[SMTP_XCLIENT] = do_not_offered, [SMTP_XFORWARD] = do_not_offered,
 };
 
 /* Commands that bring mail no nearer. */
 static const bool idle_table[ELEMENTS(do_table)] = {
-	[SMTP_HELO] = true, [SMTP_EHLO] = true, [SMTP_RSET] = true,
-	[SMTP_NOOP] = true, [SMTP_VRFY] = true, [SMTP_HELP] = true,
+	[SMTP_HELO] = true, [SMTP_EHLO] = true, [SMTP_RSET] = true, [SMTP_NOOP] = true,
+	[SMTP_VRFY] = true, [SMTP_HELP] = true, [SMTP_ETRN] = true,
 };
 
 /* --- one turn --- */
 
-/* One line → one answer, without waiting for anything. */
-static enum answer decide(struct session *s, str line)
+/* What a line leads to, as far as it outlives the line. */
+struct decision {
+	enum answer answer;
+	enum smtp_verb verb;
+	uint64_t chunk_bytes; /* BDAT: so many octets follow, whatever the answer */
+	bool chunk_last;
+	char node[ETRN_NODE_SIZE];
+};
+
+/* One line → one decision, without waiting for anything. */
+static void decide(struct session *s, str line, struct decision *ret)
 {
-	static const struct smtp_dialect dialect = { 0 };
+	const struct smtp_dialect dialect = hello_dialect(s);
 	enum smtp_complaint complaint;
 	struct smtp_command c;
 	enum answer a;
@@ -289,7 +171,12 @@ static enum answer decide(struct session *s, str line)
 	}
 	if (c.verb == SMTP_MAIL)
 		s->mail_refused = !s->transaction;
-	return a;
+	ret->answer = a;
+	ret->verb = c.verb;
+	ret->chunk_bytes = c.chunk_bytes;
+	ret->chunk_last = c.chunk_last;
+	if (a == ANSWER_START_ETRN)
+		str_copy(c.argument, ret->node, sizeof(ret->node));
 }
 
 /* A reload takes effect between transactions. When the listener is gone the session keeps what it has. */
@@ -308,72 +195,6 @@ static void take_new_settings(struct session *s)
 	s->listen_index = (size_t)index;
 }
 
-/* After TLS nothing of what was said in the clear counts (RFC 3207 §4.2). */
-static int start_tls(struct task *tk, struct session *s)
-{
-	char client[ADDR_TEXT_SIZE];
-	int r;
-
-	r = session_answer(tk, s, ANSWER_START_TLS);
-	if (r == 0)
-		r = stream_flush(tk, &s->stream, task_in(tk, REPLY_TIME));
-	if (r < 0)
-		return r;
-	end_transaction(s);
-	s->mail_refused = false;
-	free(s->helo);
-	s->helo = NULL;
-	s->hello = HELLO_NONE;
-	r = stream_start_tls(tk, &s->stream, tls_context(s), true, NULL, task_in(tk, TLS_TIME));
-	if (r < 0)
-		log_info("tls.failed", K_Z("client", addr_ip_text(&s->client, client)), K_ERR(r),
-			 K_Z("tls", s->stream.tls_error));
-	return r;
-}
-
-/* Acts on an answer. 0: go on; else the session ends, with *ret_last_words. */
-static int act(struct task *tk, struct session *s, enum answer a, enum answer *ret_last_words)
-{
-	int r;
-
-	if (a == ANSWER_START_TLS)
-		return start_tls(tk, s);
-	if (a == ANSWER_HELLO)
-		return write_hello(tk, s);
-	if (a == ANSWER_BYE) {
-		*ret_last_words = ANSWER_BYE;
-		return -ESHUTDOWN;
-	}
-	r = session_answer(tk, s, a);
-	if (r < 0)
-		return r;
-	if (a == ANSWER_START_DATA) {
-		r = session_receive(tk, s, ret_last_words);
-		end_transaction(s);
-		s->idle_commands = 0;
-		s->mail_at = task_now(tk);
-		return r;
-	}
-	if (answer_text(a).p[0] == '4')
-		s->srv->counters.deferred_total += a != ANSWER_TOO_MANY_RECIPIENTS;
-	if (answer_is_mistake(a) && ++s->mistakes >= MISTAKES_MAX) {
-		*ret_last_words = ANSWER_TOO_MANY_ERRORS;
-		return -EPROTO;
-	}
-	return 0;
-}
-
-static int check_patience(struct task *tk, const struct session *s, enum answer *ret_last_words)
-{
-	if (s->idle_commands >= IDLE_COMMANDS_MAX)
-		*ret_last_words = ANSWER_IDLE_TALK;
-	else if (task_now(tk) - s->mail_at >= MAIL_TIME)
-		*ret_last_words = ANSWER_NO_MAIL;
-	else
-		return 0;
-	return -EPROTO;
-}
-
 static enum answer words_for(int r)
 {
 	switch (r) {
@@ -388,9 +209,116 @@ static enum answer words_for(int r)
 	}
 }
 
+/* A message came, or was refused. */
+static void message_over(struct task *tk, struct session *s)
+{
+	session_end_transaction(s);
+	s->idle_commands = 0;
+	s->mail_at = task_now(tk);
+}
+
+static int take_data(struct task *tk, struct session *s, enum answer *ret_last_words)
+{
+	int r;
+
+	r = session_answer(tk, s, ANSWER_START_DATA);
+	if (r < 0)
+		return r;
+	r = session_receive(tk, s, ret_last_words);
+	message_over(tk, s);
+	return r;
+}
+
+static int take_chunk(struct task *tk, struct session *s, const struct decision *d,
+		      enum answer *ret_last_words)
+{
+	bool over;
+	int r;
+
+	/* Nothing brings mail no nearer either. */
+	s->idle_commands += !d->chunk_bytes && !d->chunk_last;
+	r = session_take_chunk(tk, s, d->chunk_bytes, d->chunk_last, &over, ret_last_words);
+	if (over)
+		message_over(tk, s);
+	return r;
+}
+
+/* The answer is all there is to do. */
+static int just_say(struct task *tk, struct session *s, enum answer a, enum answer *ret_last_words)
+{
+	int r;
+
+	if (answer_is_last(a)) {
+		*ret_last_words = a;
+		return -ESHUTDOWN;
+	}
+	r = session_answer(tk, s, a);
+	if (r < 0)
+		return r;
+	if (answer_text(a).p[0] == '4')
+		s->srv->counters.deferred_total += a != ANSWER_TOO_MANY_RECIPIENTS;
+	if (answer_is_mistake(a) && ++s->mistakes >= MISTAKES_MAX) {
+		*ret_last_words = ANSWER_TOO_MANY_ERRORS;
+		return -EPROTO;
+	}
+	return 0;
+}
+
+/* The octets behind a BDAT that is refused come before the refusal. */
+static int refuse_chunk(struct task *tk, struct session *s, const struct decision *d,
+			enum answer *ret_last_words)
+{
+	int r;
+
+	s->idle_commands++;
+	r = session_skip_chunk(tk, s, d->chunk_bytes);
+	if (r == 0)
+		return just_say(tk, s, d->answer, ret_last_words);
+	*ret_last_words = r == -EFBIG ? d->answer : words_for(r);
+	return r;
+}
+
+/* Acts on a decision. 0: go on; else the session ends, with *ret_last_words. */
+static int act(struct task *tk, struct session *s, const struct decision *d,
+	       enum answer *ret_last_words)
+{
+	if (d->answer == ANSWER_START_TLS)
+		return hello_start_tls(tk, s);
+	if (d->answer == ANSWER_HELLO)
+		return hello_write(tk, s);
+	if (d->answer == ANSWER_START_DATA)
+		return take_data(tk, s, ret_last_words);
+	if (d->answer == ANSWER_TAKE_CHUNK)
+		return take_chunk(tk, s, d, ret_last_words);
+	if (d->answer == ANSWER_START_ETRN)
+		return etrn_start(tk, s, str_of(d->node));
+	if (d->verb == SMTP_BDAT && d->chunk_bytes)
+		return refuse_chunk(tk, s, d, ret_last_words);
+	return just_say(tk, s, d->answer, ret_last_words);
+}
+
+static int check_patience(struct task *tk, const struct session *s, enum answer *ret_last_words)
+{
+	if (s->idle_commands >= IDLE_COMMANDS_MAX)
+		*ret_last_words = ANSWER_IDLE_TALK;
+	else if (task_now(tk) - s->mail_at >= MAIL_TIME)
+		*ret_last_words = ANSWER_NO_MAIL;
+	else
+		return 0;
+	return -EPROTO;
+}
+
+/* For the next line. A message that began has its own bound: nobody rests between two chunks. */
+static nsec line_deadline(struct task *tk, const struct session *s)
+{
+	nsec deadline = task_in(tk, COMMAND_TIME);
+
+	return s->intake ? MIN(deadline, pace_ends_at(&s->intake->pace)) : deadline;
+}
+
 static int take_turn(struct task *tk, struct session *s, enum answer *ret_last_words)
 {
-	enum answer a = ANSWER_LINE_TOO_LONG;
+	struct decision d = { .answer = ANSWER_LINE_TOO_LONG };
 	size_t bytes;
 	str line;
 	int r;
@@ -399,7 +327,7 @@ static int take_turn(struct task *tk, struct session *s, enum answer *ret_last_w
 	if (s->waiting && s->srv->closing)
 		r = -ECANCELED;
 	else
-		r = command_line_read(tk, s, task_in(tk, COMMAND_TIME), &line, &bytes);
+		r = command_line_read(tk, s, line_deadline(tk, s), &line, &bytes);
 	s->waiting = false;
 	if (r < 0 && r != -EMSGSIZE) {
 		*ret_last_words = words_for(r);
@@ -407,10 +335,10 @@ static int take_turn(struct task *tk, struct session *s, enum answer *ret_last_w
 	}
 	take_new_settings(s);
 	if (r == 0) {
-		a = decide(s, line);
+		decide(s, line, &d);
 		stream_consume(&s->stream, bytes);
 	}
-	r = act(tk, s, a, ret_last_words);
+	r = act(tk, s, &d, ret_last_words);
 	return r < 0 ? r : check_patience(tk, s, ret_last_words);
 }
 
@@ -443,7 +371,7 @@ static int converse(struct task *tk, struct session *s, enum answer *ret_last_wo
 	r = check_early_talker(tk, s, ret_last_words);
 	if (r < 0)
 		return r;
-	r = greet(tk, s);
+	r = hello_greet(tk, s);
 	while (r == 0)
 		r = take_turn(tk, s, ret_last_words);
 	return r;
@@ -494,7 +422,7 @@ static void session_end(struct session *s)
 	srv->session_count--;
 	client_table_leave(srv->clients, s->place);
 	stream_done(&s->stream);
-	end_transaction(s);
+	session_end_transaction(s);
 	facts_unref(s->facts);
 	settings_unref(s->settings);
 	free(s->helo);

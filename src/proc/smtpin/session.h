@@ -15,6 +15,8 @@
 #include "proc/smtpin/server.h"
 #include "proc/smtpin/transaction.h"
 
+struct intake;
+
 enum hello { HELLO_NONE, HELLO_HELO, HELLO_EHLO };
 
 struct session {
@@ -28,9 +30,10 @@ struct session {
 	client_place place;              /* in the table of clients */
 	struct facts *facts;             /* may be NULL */
 	struct transaction *transaction; /* between MAIL and the end of data; else NULL */
+	struct intake *intake;           /* of the transaction, once its message began; else NULL */
 	enum hello hello;
 	char *helo;        /* NULL while HELLO_NONE */
-	bool mail_refused; /* the last MAIL: what was pipelined behind it is no new mistake */
+	bool mail_refused; /* the last MAIL or its chunks: what was pipelined behind is no new mistake */
 	bool waiting;      /* for a command, without a transaction: may be ended at any time */
 	uint16_t mistakes;
 	uint16_t idle_commands; /* since the last message: NOOP and the like */
@@ -50,9 +53,20 @@ ssize_t session_fill(struct task *tk, struct session *s, nsec deadline);
 int session_write(struct task *tk, struct session *s, str reply);
 int session_answer(struct task *tk, struct session *s, enum answer a);
 
+/* Without a transaction, if there was one; and without what HELO or EHLO said. */
+void session_end_transaction(struct session *s);
+void session_forget_hello(struct session *s);
+
 /* data.c: everything behind 354 up to the reply. 0: go on, or a negative errno that ends the session
  * (with *ret_last_words said before, ANSWER_NONE: nothing). The transaction is over either way. */
 int session_receive(struct task *tk, struct session *s, enum answer *ret_last_words);
+
+/* chunk.c: the octets behind a BDAT that was in order, and the reply. As session_receive; *ret_over: the
+ * transaction is over. */
+int session_take_chunk(struct task *tk, struct session *s, uint64_t bytes, bool last,
+		       bool *ret_over, enum answer *ret_last_words);
+/* Those behind one that was not: thrown away. -EFBIG: too many to do so. */
+int session_skip_chunk(struct task *tk, struct session *s, uint64_t bytes);
 
 /* handover.c: envelope and sealed body to spoold. ANSWER_QUEUED only once spoold said that the message is
  * on stable storage. */
@@ -61,3 +75,5 @@ enum answer session_hand_over(struct task *tk, struct session *s, const struct b
 			      bool any_8bit, msg_id *ret_id);
 
 const char *session_listener(const struct session *s);
+/* Empty before HELO. */
+const char *session_helo(const struct session *s);

@@ -2,34 +2,41 @@
 
 #include "base/cleanup.h"
 
-/* Client, names, ids: what an envelope holds beyond its paths, at most. */
-#define ENVELOPE_FIXED_BYTES (4 * 1024)
+/* Client, names, ids, symbols, forwarded attributes: what an envelope holds beyond its paths, at most. */
+#define ENVELOPE_FIXED_BYTES (16 * 1024)
 /* Tags, lengths and the state of a packed recipient. */
-#define RECIPIENT_EXTRA_BYTES 24
+#define RECIPIENT_EXTRA_BYTES 32
 #define RECIPIENTS_FIRST 4
 #define ARENA_MAX (1024 * 1024)
 
 struct transaction {
 	struct arena arena;
 	str reverse_path;
-	bool body_8bitmime;
+	enum smtp_body body;
+	bool smtputf8, requiretls;
+	enum smtp_ret ret;
+	str envid; /* xtext, as all that comes from DSN parameters */
 	Locum__Recipient **recipient;
 	size_t recipient_count, recipient_room;
 	size_t envelope_bytes; /* packed, an upper bound */
 };
 
-int transaction_new(str reverse_path, bool body_8bitmime, struct transaction **ret_transaction)
+int transaction_new(const struct smtp_command *mail, struct transaction **ret_transaction)
 {
 	_cleanup_(transaction_freep) struct transaction *t = calloc(1, sizeof(*t));
 
 	if (!t)
 		return -ENOMEM;
 	arena_init(&t->arena, ARENA_MAX);
-	t->reverse_path = arena_str(&t->arena, reverse_path);
-	if (!t->reverse_path.p)
+	t->reverse_path = arena_str(&t->arena, mail->path.mailbox);
+	t->envid = arena_str(&t->arena, mail->envid);
+	if (!t->reverse_path.p || !t->envid.p)
 		return -ENOMEM;
-	t->body_8bitmime = body_8bitmime;
-	t->envelope_bytes = ENVELOPE_FIXED_BYTES + reverse_path.n;
+	t->body = mail->body;
+	t->smtputf8 = mail->smtputf8;
+	t->requiretls = mail->requiretls;
+	t->ret = mail->ret;
+	t->envelope_bytes = ENVELOPE_FIXED_BYTES + t->reverse_path.n + t->envid.n;
 	*ret_transaction = TAKE(t);
 	return 0;
 }
@@ -75,9 +82,20 @@ static int make_room(struct transaction *t)
 	return 0;
 }
 
-int transaction_add_recipient(struct transaction *t, str address, str domain, size_t recipients_max)
+/* A protobuf string, which is empty at first. */
+static int set_text(struct transaction *t, str text, char **ret_field)
 {
-	size_t bytes = address.n + domain.n + RECIPIENT_EXTRA_BYTES;
+	if (text.n)
+		*ret_field = (char *)arena_str(&t->arena, text).p;
+	return *ret_field ? 0 : -ENOMEM;
+}
+
+int transaction_add_recipient(struct transaction *t, const struct smtp_command *rcpt, str address,
+			      str domain, size_t recipients_max)
+{
+	char text[SMTP_NOTIFY_SIZE];
+	str notify = smtp_notify_text(rcpt->notify, text), orcpt = rcpt->orcpt;
+	size_t bytes = address.n + domain.n + notify.n + orcpt.n + RECIPIENT_EXTRA_BYTES;
 	Locum__Recipient *recipient;
 	int r;
 
@@ -98,6 +116,11 @@ int transaction_add_recipient(struct transaction *t, str address, str domain, si
 	locum__recipient__init(recipient);
 	recipient->address = (ProtobufCBinaryData){ address.n, (uint8_t *)address.p };
 	recipient->domain = (char *)domain.p; /* NUL-terminated by the arena */
+	r = set_text(t, notify, &recipient->notify);
+	if (r == 0)
+		r = set_text(t, orcpt, &recipient->orcpt);
+	if (r < 0)
+		return r;
 	t->recipient[t->recipient_count++] = recipient;
 	t->envelope_bytes += bytes;
 	return 0;
@@ -119,9 +142,19 @@ str transaction_reverse_path(const struct transaction *t)
 	return t->reverse_path;
 }
 
-bool transaction_body_8bitmime(const struct transaction *t)
+enum smtp_body transaction_body(const struct transaction *t)
 {
-	return t->body_8bitmime;
+	return t->body;
+}
+
+bool transaction_smtputf8(const struct transaction *t)
+{
+	return t->smtputf8;
+}
+
+bool transaction_requiretls(const struct transaction *t)
+{
+	return t->requiretls;
 }
 
 struct arena *transaction_arena(struct transaction *t)
@@ -129,11 +162,22 @@ struct arena *transaction_arena(struct transaction *t)
 	return &t->arena;
 }
 
+static const char *const ret_name[] = {
+	[SMTP_RET_NONE] = "",
+	[SMTP_RET_FULL] = "FULL",
+	[SMTP_RET_HDRS] = "HDRS",
+};
+
 void transaction_fill_envelope(const struct transaction *t, Locum__Envelope *envelope)
 {
 	envelope->reverse_path =
 		(ProtobufCBinaryData){ t->reverse_path.n, (uint8_t *)t->reverse_path.p };
 	envelope->recipients = t->recipient;
 	envelope->n_recipients = t->recipient_count;
-	envelope->body_8bitmime = t->body_8bitmime;
+	envelope->body_8bitmime = t->body == SMTP_BODY_8BITMIME;
+	envelope->body_binarymime = t->body == SMTP_BODY_BINARYMIME;
+	envelope->smtputf8 = t->smtputf8;
+	envelope->requiretls = t->requiretls;
+	envelope->dsn_ret = (char *)ret_name[t->ret];
+	envelope->dsn_envid = (char *)t->envid.p;
 }

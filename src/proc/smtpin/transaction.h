@@ -9,23 +9,26 @@
 
 #include "base/arena.h"
 #include "ipc/ipc.h"
+#include "smtp/command.h"
 
 struct transaction;
 
-/* 0 or -ENOMEM. */
-int transaction_new(str reverse_path, bool body_8bitmime, struct transaction **ret_transaction);
+/* From a MAIL that is to be accepted. 0 or -ENOMEM. */
+int transaction_new(const struct smtp_command *mail, struct transaction **ret_transaction);
 void transaction_free(struct transaction *t);
 void transaction_freep(struct transaction **t);
 
-/* -EUSERS: recipients_max are there already; -ENOBUFS: the envelope would be too large; -ENOMEM. The same
+/* `rcpt` has the parameters; whom it means is `address`. -EUSERS: recipients_max are there already; -ENOBUFS: the envelope would be too large; -ENOMEM. The same
  * address twice counts once. */
-int transaction_add_recipient(struct transaction *t, str address, str domain,
-			      size_t recipients_max);
+int transaction_add_recipient(struct transaction *t, const struct smtp_command *rcpt, str address,
+			      str domain, size_t recipients_max);
 
 size_t transaction_recipient_count(const struct transaction *t);
 const Locum__Recipient *transaction_recipient(const struct transaction *t, size_t i);
 str transaction_reverse_path(const struct transaction *t);
-bool transaction_body_8bitmime(const struct transaction *t);
+enum smtp_body transaction_body(const struct transaction *t);
+bool transaction_smtputf8(const struct transaction *t);
+bool transaction_requiretls(const struct transaction *t);
 /* For what lives as long as the transaction. */
 struct arena *transaction_arena(struct transaction *t);
 /* Sets the envelope's fields that come from MAIL and RCPT; they point into the transaction. */

@@ -6,19 +6,44 @@
 #include <cmocka.h>
 #include <stdio.h>
 
+/* As the parser would give them. */
+static struct smtp_command mail_from(str reverse_path)
+{
+	return (struct smtp_command){ .verb = SMTP_MAIL, .path.mailbox = reverse_path };
+}
+
+static int add(struct transaction *t, str address, str domain, size_t recipients_max)
+{
+	const struct smtp_command rcpt = { .verb = SMTP_RCPT };
+
+	return transaction_add_recipient(t, &rcpt, address, domain, recipients_max);
+}
+
 static void test_the_envelope_has_what_mail_and_rcpt_said(void **state)
 {
 	Locum__Envelope e = LOCUM__ENVELOPE__INIT;
-	char sender[] = "a@b", address[] = "c@d";
+	char sender[] = "a@b", address[] = "c@d", envid[] = "QQ314", orcpt[] = "rfc822;x@y";
+	struct smtp_command mail = mail_from(str_of(sender));
+	struct smtp_command rcpt = { .verb = SMTP_RCPT };
 	struct transaction *t;
 
 	(void)state;
-	assert_int_equal(transaction_new(str_of(sender), true, &t), 0);
-	assert_int_equal(transaction_add_recipient(t, str_of(address), STR("d"), 10), 0);
-	sender[0] = address[0] = '#'; /* the line is gone by now */
+	mail.body = SMTP_BODY_8BITMIME;
+	mail.smtputf8 = mail.requiretls = true;
+	mail.ret = SMTP_RET_HDRS;
+	mail.envid = str_of(envid);
+	rcpt.notify = SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_DELAY;
+	rcpt.orcpt = str_of(orcpt);
+	assert_int_equal(transaction_new(&mail, &t), 0);
+	assert_int_equal(transaction_add_recipient(t, &rcpt, str_of(address), STR("d"), 10), 0);
+	sender[0] = address[0] = envid[0] = orcpt[0] = '#'; /* the line is gone by now */
 	transaction_fill_envelope(t, &e);
 	assert_int_equal(e.n_recipients, 1);
-	assert_true(e.body_8bitmime);
+	assert_true(e.body_8bitmime && !e.body_binarymime && e.smtputf8 && e.requiretls);
+	assert_string_equal(e.dsn_ret, "HDRS");
+	assert_string_equal(e.dsn_envid, "QQ314");
+	assert_string_equal(e.recipients[0]->notify, "SUCCESS,DELAY");
+	assert_string_equal(e.recipients[0]->orcpt, "rfc822;x@y");
 	assert_memory_equal(e.reverse_path.data, "a@b", 3);
 	assert_memory_equal(e.recipients[0]->address.data, "c@d", 3);
 	assert_string_equal(e.recipients[0]->domain, "d");
@@ -27,13 +52,14 @@ static void test_the_envelope_has_what_mail_and_rcpt_said(void **state)
 
 static void test_a_recipient_said_twice_counts_once(void **state)
 {
+	struct smtp_command mail = mail_from(STR(""));
 	struct transaction *t;
 
 	(void)state;
-	assert_int_equal(transaction_new(STR(""), false, &t), 0);
-	assert_int_equal(transaction_add_recipient(t, STR("c@d"), STR("d"), 1), 0);
-	assert_int_equal(transaction_add_recipient(t, STR("c@d"), STR("d"), 1), 0);
-	assert_int_equal(transaction_add_recipient(t, STR("C@d"), STR("d"), 1), -EUSERS);
+	assert_int_equal(transaction_new(&mail, &t), 0);
+	assert_int_equal(add(t, STR("c@d"), STR("d"), 1), 0);
+	assert_int_equal(add(t, STR("c@d"), STR("d"), 1), 0);
+	assert_int_equal(add(t, STR("C@d"), STR("d"), 1), -EUSERS);
 	assert_int_equal(transaction_recipient_count(t), 1);
 	transaction_free(t);
 }
@@ -43,7 +69,9 @@ static void test_envelopes_are_bounded(void **state)
 {
 	Locum__Envelope e = LOCUM__ENVELOPE__INIT;
 	Locum__Client client = LOCUM__CLIENT__INIT;
-	char local[65], domain[190], address[256], long_text[256];
+	char local[65], domain[190], address[256], long_text[256], orcpt[SMTP_ORCPT_MAX];
+	struct smtp_command mail = mail_from(str_mem(long_text, 254));
+	struct smtp_command rcpt = { .verb = SMTP_RCPT };
 	struct transaction *t;
 	unsigned i = 0;
 	int r;
@@ -53,13 +81,17 @@ static void test_envelopes_are_bounded(void **state)
 	memset(domain, 'd', sizeof(domain));
 	memset(long_text, 'x', sizeof(long_text));
 	domain[sizeof(domain) - 1] = long_text[sizeof(long_text) - 1] = '\0';
-	assert_int_equal(transaction_new(str_mem(long_text, 254), false, &t), 0);
+	mail.envid = str_mem(long_text, SMTP_ENVID_MAX);
+	rcpt.notify = SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_FAILURE | SMTP_NOTIFY_DELAY;
+	rcpt.orcpt = str_mem(orcpt, sizeof(orcpt));
+	memset(orcpt, 'o', sizeof(orcpt));
+	assert_int_equal(transaction_new(&mail, &t), 0);
 	do {
 		snprintf(address, sizeof(address), "%06u%.*s@%s", i++, 58, local, domain);
-		r = transaction_add_recipient(t, str_of(address), str_of(domain), 100000);
+		r = transaction_add_recipient(t, &rcpt, str_of(address), str_of(domain), 100000);
 	} while (r == 0);
 	assert_int_equal(r, -ENOBUFS);
-	assert_true(i > 200);
+	assert_true(i > 100);
 	transaction_fill_envelope(t, &e);
 	for (size_t n = 0; n < e.n_recipients; n++)
 		e.recipients[n]->primary = LOCUM__PRIMARY_STATE__PRIMARY_NO_ROUTE;

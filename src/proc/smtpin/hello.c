@@ -1,0 +1,145 @@
+#include "proc/smtpin/hello.h"
+
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define TLS_TIME NSEC_MINUTE
+#define FLUSH_TIME (5 * NSEC_MINUTE)
+
+/* A reply of several lines, each shorter than RFC 5321 §4.5.3.1.5 allows; RFC 2034 §3: greeting, HELO and
+ * EHLO replies alone carry no enhanced code. */
+struct lines {
+	char text[1024];
+	size_t n, last; /* `last` is where the last line begins */
+};
+
+static void add_line(struct lines *l, const char *format, ...)
+{
+	size_t room = sizeof(l->text) - l->n;
+	va_list ap;
+	int n;
+
+	must(room > 4);
+	memcpy(l->text + l->n, "250-", 4);
+	va_start(ap, format);
+	n = vsnprintf(l->text + l->n + 4, room - 4, format, ap);
+	va_end(ap);
+	must(n > 0 && (size_t)n + 4 + 2 <= room);
+	l->last = l->n;
+	l->n += 4 + (size_t)n;
+	memcpy(l->text + l->n, "\r\n", 2);
+	l->n += 2;
+}
+
+static str finish_lines(struct lines *l)
+{
+	l->text[l->last + 3] = ' ';
+	return str_mem(l->text, l->n);
+}
+
+static struct ssl_ctx_st *tls_context(const struct session *s)
+{
+	return s->settings->tls[s->listen_index];
+}
+
+int hello_greet(struct task *tk, struct session *s)
+{
+	char line[300];
+	int n;
+
+	n = snprintf(line, sizeof(line), "220 %.*s ESMTP Locum\r\n",
+		     STR_ARG(s->settings->conf->hostname));
+	must(n > 0 && (size_t)n < sizeof(line));
+	return session_write(tk, s, str_mem(line, (size_t)n));
+}
+
+/* What depends on the primaries. Until one was seen: the safe subset. */
+static uint64_t announced(const struct session *s, struct smtp_dialect *ret_dialect)
+{
+	*ret_dialect = (struct smtp_dialect){ 0 };
+	return s->settings->conf->limits.message_bytes;
+}
+
+struct smtp_dialect hello_dialect(const struct session *s)
+{
+	struct smtp_dialect d;
+
+	announced(s, &d);
+	return d;
+}
+
+static void add_extensions(const struct session *s, struct lines *l)
+{
+	const struct conf *c = s->settings->conf;
+	struct smtp_dialect d;
+	uint64_t size_bytes = announced(s, &d);
+
+	add_line(l, "PIPELINING");
+	add_line(l, "SIZE %llu", (unsigned long long)size_bytes);
+	if (tls_context(s) && !stream_tls_version(&s->stream))
+		add_line(l, "STARTTLS");
+	add_line(l, "8BITMIME");
+	add_line(l, "CHUNKING");
+	if (d.binarymime)
+		add_line(l, "BINARYMIME");
+	if (d.smtputf8)
+		add_line(l, "SMTPUTF8");
+	if (d.dsn)
+		add_line(l, "DSN");
+	if (d.requiretls)
+		add_line(l, "REQUIRETLS");
+	add_line(l, "LIMITS RCPTMAX=%u", c->limits.recipients);
+	add_line(l, "ETRN");
+	add_line(l, "ENHANCEDSTATUSCODES");
+}
+
+int hello_write(struct task *tk, struct session *s)
+{
+	struct lines l = { 0 };
+
+	add_line(&l, "%.*s", STR_ARG(s->settings->conf->hostname));
+	if (s->hello == HELLO_EHLO)
+		add_extensions(s, &l);
+	return session_write(tk, s, finish_lines(&l));
+}
+
+enum answer do_hello(struct session *s, const struct smtp_command *c)
+{
+	char *helo = strndup(c->argument.p, c->argument.n);
+
+	if (!helo)
+		return ANSWER_BUSY;
+	session_forget_hello(s);
+	s->helo = helo;
+	s->hello = c->verb == SMTP_EHLO ? HELLO_EHLO : HELLO_HELO;
+	return ANSWER_HELLO;
+}
+
+enum answer do_starttls(struct session *s, const struct smtp_command *c)
+{
+	(void)c;
+	if (stream_tls_version(&s->stream))
+		return ANSWER_TLS_ALREADY;
+	return tls_context(s) ? ANSWER_START_TLS : ANSWER_TLS_NOT_OFFERED;
+}
+
+/* After TLS nothing of what was said in the clear counts (RFC 3207 §4.2). */
+int hello_start_tls(struct task *tk, struct session *s)
+{
+	char client[ADDR_TEXT_SIZE];
+	int r;
+
+	r = session_answer(tk, s, ANSWER_START_TLS);
+	if (r == 0)
+		r = stream_flush(tk, &s->stream, task_in(tk, FLUSH_TIME));
+	if (r < 0)
+		return r;
+	session_forget_hello(s);
+	r = stream_start_tls(tk, &s->stream, tls_context(s), true, NULL, task_in(tk, TLS_TIME));
+	if (r < 0)
+		log_info("tls.failed", K_Z("client", addr_ip_text(&s->client, client)), K_ERR(r),
+			 K_Z("tls", s->stream.tls_error));
+	return r;
+}

@@ -1,0 +1,206 @@
+#include "proc/smtpin/intake.h"
+
+#include "base/log.h"
+#include "smtp/path.h"
+
+#define BLOCK_TIME (3 * NSEC_MINUTE) /* RFC 5321 §4.5.3.2.5 */
+/* However the blocks come: so long, and a second for every KiB. */
+#define MESSAGE_TIME (10 * NSEC_MINUTE)
+#define BYTES_A_SECOND 1024
+
+static bool intake_is_our_name(void *arg, str name)
+{
+	struct intake *in = arg;
+
+	return conf_is_our_name(in->s->settings->conf, name);
+}
+
+static bool same_mailbox(str a, str b)
+{
+	char text_a[SMTP_PLAIN_SIZE], text_b[SMTP_PLAIN_SIZE];
+	struct smtp_path path_a, path_b;
+
+	if (smtp_mailbox_parse(a, &path_a) < 0 || smtp_mailbox_parse(b, &path_b) < 0)
+		return false;
+	return str_eq(smtp_path_plain(&path_a, text_a), smtp_path_plain(&path_b, text_b));
+}
+
+/* We passed this message on before: a loop, if it was for one of the same recipients (or, where we did not
+ * say for which, for the same domain). */
+static void intake_found(void *arg, const struct trace_own *own)
+{
+	struct intake *in = arg;
+	const struct transaction *t = in->s->transaction;
+
+	for (size_t i = 0; i < transaction_recipient_count(t) && !in->looped; i++) {
+		const Locum__Recipient *r = transaction_recipient(t, i);
+		str address = str_mem(r->address.data, r->address.len);
+
+		if (own->recipient.n)
+			in->looped = same_mailbox(own->recipient, address);
+		else
+			in->looped = own->domain.n && str_case_eq(own->domain, str_of(r->domain));
+	}
+}
+
+int intake_begin(struct task *tk, struct session *s)
+{
+	struct intake *in = ARENA_NEW(transaction_arena(s->transaction), struct intake);
+	int r;
+
+	must(!s->intake);
+	if (!in)
+		return -ENOMEM;
+	in->s = s;
+	in->pace.started = task_now(tk);
+	in->bytes_max = s->settings->conf->limits.message_bytes;
+	in->hooks = (struct trace_hooks){ intake_is_our_name, intake_found, in };
+	trace_init(&in->trace, &in->hooks);
+	r = body_init(&in->body, &s->srv->budget, in->bytes_max);
+	/* A body that cannot be kept is still read to its end, and then deferred. */
+	if (r < 0)
+		in->body.error = r;
+	s->intake = in;
+	return 0;
+}
+
+void intake_end(struct session *s)
+{
+	if (s->intake)
+		body_done(&s->intake->body);
+	s->intake = NULL;
+}
+
+void intake_add(struct intake *in, str run)
+{
+	if (!in->trace.done)
+		trace_feed(&in->trace, run);
+	body_add(&in->body, run);
+}
+
+bool intake_is_endless(const struct intake *in, uint64_t more_bytes)
+{
+	return in->pace.bytes / 2 > in->bytes_max || more_bytes / 2 > in->bytes_max;
+}
+
+nsec pace_ends_at(const struct pace *p)
+{
+	return p->started + MESSAGE_TIME + (nsec)(p->bytes / BYTES_A_SECOND) * NSEC_S;
+}
+
+nsec pace_deadline(struct task *tk, const struct pace *p)
+{
+	return MIN(task_in(tk, BLOCK_TIME), pace_ends_at(p));
+}
+
+enum answer intake_objection(const struct intake *in)
+{
+	bool binary = transaction_body(in->s->transaction) == SMTP_BODY_BINARYMIME;
+	int error = in->body.error;
+
+	if (error == -EMSGSIZE)
+		return ANSWER_TOO_LARGE;
+	if (in->ends.bare && !binary)
+		return ANSWER_BARE_NEWLINE;
+	if (in->looped)
+		return ANSWER_LOOP;
+	if (in->trace.hops > in->s->settings->conf->limits.hops)
+		return ANSWER_TOO_MANY_HOPS;
+	if (error == -EDQUOT)
+		return ANSWER_BUSY;
+	return error < 0 ? ANSWER_NO_SPACE : ANSWER_OK;
+}
+
+static void log_verdict(const struct intake *in, enum answer a, msg_id id)
+{
+	const struct session *s = in->s;
+	const char *tls = stream_tls_version(&s->stream);
+	size_t count = transaction_recipient_count(s->transaction);
+	const Locum__Recipient *first = transaction_recipient(s->transaction, 0);
+	char client[ADDR_TEXT_SIZE];
+	const struct log_field common[] = {
+		K("from", transaction_reverse_path(s->transaction)),
+		K("recipient", str_mem(first->address.data, first->address.len)),
+		K_INT("recipients", count),
+		K_Z("client", addr_ip_text(&s->client, client)),
+		K_Z("helo", s->helo ? s->helo : ""),
+		K_Z("tls", tls ? tls : "none"),
+		K_INT("bytes", in->body.bytes),
+		a == ANSWER_QUEUED ? (struct log_field)K_ID("id", id)
+				   : (struct log_field)K("reply", answer_line(a)),
+		{ .kind = LOG_END },
+	};
+
+	if (a == ANSWER_QUEUED)
+		log_event(LOG_INFO, "message.accepted", common);
+	else if (answer_text(a).p[0] == '4')
+		log_event(LOG_WARN, "message.deferred", common);
+	else
+		log_event(LOG_INFO, "message.refused", common);
+}
+
+static void count_verdict(struct session *s, enum answer a)
+{
+	if (a == ANSWER_QUEUED)
+		s->messages++;
+	else if (answer_text(a).p[0] == '4')
+		s->srv->counters.deferred_total++;
+	else
+		s->srv->counters.refused_total++;
+}
+
+static int write_verdict(struct task *tk, struct session *s, enum answer a, msg_id id)
+{
+	static const char start[] = "250 2.0.0 Ok: queued as ";
+	char text[sizeof(start) + ID_TEXT_LENGTH + 2];
+
+	if (a != ANSWER_QUEUED)
+		return session_answer(tk, s, a);
+	memcpy(text, start, sizeof(start) - 1);
+	id_text(id, text + sizeof(start) - 1);
+	memcpy(text + sizeof(start) - 1 + ID_TEXT_LENGTH, "\r\n", 2);
+	return session_write(tk, s, str_mem(text, sizeof(start) - 1 + ID_TEXT_LENGTH + 2));
+}
+
+int intake_conclude(struct task *tk, struct intake *in)
+{
+	struct session *s = in->s;
+	msg_id id = { 0 };
+	enum answer a;
+
+	trace_end(&in->trace);
+	body_finish(&in->body);
+	a = intake_objection(in);
+	if (a == ANSWER_OK)
+		a = session_hand_over(tk, s, &in->body, in->ends.any_8bit, &id);
+	count_verdict(s, a);
+	log_verdict(in, a, id);
+	return write_verdict(tk, s, a, id);
+}
+
+void intake_refuse(struct intake *in, enum answer a)
+{
+	count_verdict(in->s, a);
+	log_verdict(in, a, (msg_id){ 0 });
+}
+
+enum answer intake_give_up(struct intake *in, int r)
+{
+	enum answer a;
+
+	switch (r) {
+	case -EFBIG:
+		a = ANSWER_TOO_LARGE;
+		break;
+	case -ETIMEDOUT:
+		a = ANSWER_DATA_TIMED_OUT;
+		break;
+	case -ECANCELED:
+		a = ANSWER_SHUTTING_DOWN;
+		break;
+	default:
+		return ANSWER_NONE;
+	}
+	intake_refuse(in, a);
+	return a;
+}

@@ -1,0 +1,12 @@
+/*
+ * mail: the decisions between MAIL and the first octet of the message (RFC 5321 §3.3, RFC 3030). None of them
+ * waits.
+ */
+#pragma once
+
+#include "proc/smtpin/session.h"
+
+enum answer do_mail(struct session *s, const struct smtp_command *c);
+enum answer do_rcpt(struct session *s, const struct smtp_command *c);
+enum answer do_data(struct session *s, const struct smtp_command *c);
+enum answer do_bdat(struct session *s, const struct smtp_command *c);
