@@ -1,6 +1,8 @@
 /* Everything else: actions, what can go wrong, what needs no server. */
 #include "cli/test_server.h"
 
+#include "conf/conf.h"
+
 /* --- actions --- */
 
 static const struct action {
@@ -235,14 +237,29 @@ static void check_as_text(void **state)
 	       "note: this version does not filter content: neither spam nor viruses are looked "
 	       "for\n"
 	       "\n"
-	       "LISTEN  ADDRESS  STARTTLS\n"
-	       "mx      [::]:25  no\n"
+	       "LISTEN  ADDRESS  TLS  CERTIFICATES\n"
+	       "mx      [::]:25  off\n"
+	       "\n"
+	       "CHECK                SCORE  EFFECT  ZONE        EXCEPTIONS\n"
+	       "early-talker             5  refuse\n"
+	       "foreign-protocol         5  refuse\n"
+	       "pipelining               2  score\n"
+	       "unknown-commands         2  score               example.org: off\n"
+	       "no-reverse-name          1  off\n"
+	       "reverse-unconfirmed    0.5  score\n"
+	       "helo-ours                5  refuse\n"
+	       "helo-bare-word           1  score\n"
+	       "helo-literal           0.5  score\n"
+	       "helo-unknown             1  score\n"
+	       "bl                    1.25  score   bl.example  example.cz: off, example.org: "
+	       "refuse, example.net: refuse and 1 more\n"
 	       "\n"
 	       "DOMAIN       HOLD  ACCEPTANCE  RECIPIENTS     FILTER    PRIMARY\n"
 	       "example.cz    36h  live        learn          standard  mail.example.cz:25, "
 	       "[2001:db8::1]:26\n"
 	       "example.org   30d  queue       file:list (2)  off       mx:2525\n"
-	       "example.net   30d  live        learn          standard  mx\n",
+	       "example.net   30d  live        learn          standard  mx\n"
+	       "example.com   30d  live        learn          standard  mx\n",
 	       "");
 	RUN_ALONE(W("--config"), W("good.conf"), W("check"));
 	assert_memory_equal(ran.out, "good.conf: ok\n", 14);
@@ -262,6 +279,15 @@ static void check_as_json(void **state)
 			    "mx:2525");
 	assert_int_equal(json_integer_value(json_object_get(d, "mailboxes")), 2);
 	assert_int_equal(json_integer_value(json_object_get(d, "hold_seconds")), 30 * 86400);
+	d = json_object_get(d, "checks");
+	assert_int_equal(json_object_size(d), 2);
+	assert_string_equal(json_string_value(json_object_get(d, "unknown-commands")), "off");
+	d = json_array_get(json_object_get(o, "checks"), CHECK_COUNT);
+	assert_string_equal(json_string_value(json_object_get(d, "check")), "bl");
+	assert_string_equal(json_string_value(json_object_get(d, "zone")), "bl.example");
+	assert_true(json_real_value(json_object_get(d, "score")) == 1.25);
+	d = json_array_get(json_object_get(o, "listen"), 0);
+	assert_string_equal(json_string_value(json_object_get(d, "tls")), "off");
 	json_decref(o);
 	RUN_ALONE(W("check"), W("list"), W("--json"));
 	assert_int_equal(ran.status, CLI_CONFIG);

@@ -246,10 +246,13 @@ static int setup(void **state)
 	f = fopen("good.conf", "w");
 	fprintf(f, "hostname = \"mx2.example.net\"\nlisten \"mx\" { address = \"[::]:25\" }\n"
 		   "domain \"example.cz\" { primary = {\"mail.example.cz\", \"[2001:db8::1]:26\"} "
-		   "hold = \"36h\" }\n"
+		   "hold = \"36h\" checks = \"bl=off\" }\n"
 		   "domain \"example.org\" { recipients = \"file:list\" primary = {\"mx:2525\"} "
 		   "filter = off\n"
-		   "acceptance = queue }\ndomain \"example.net\" { }\n");
+		   "acceptance = queue checks = {\"unknown-commands=off\", \"bl=refuse\"} }\n"
+		   "domain \"example.net\" { checks = \"bl=refuse\" }\n"
+		   "domain \"example.com\" { checks = \"bl=refuse\" }\n"
+		   "checks = \"no-reverse-name=off\" list bl { zone = bl.example score = 1.25 }\n");
 	fclose(f);
 	f = fopen("list", "w");
 	fprintf(f, "a@example.org\nb@example.org\n");
