@@ -38,7 +38,7 @@ static void parse_limit(struct ehlo *e, str name, str value)
 {
 	uint64_t limit;
 
-	if (value.n > 6 || str_u64(value, EHLO_LIMIT_MAX, &limit) < 0)
+	if (str_u64(value, EHLO_LIMIT_MAX, &limit) < 0)
 		return;
 	if (str_case_eq(name, STR("RCPTMAX")))
 		e->recipients_max = (uint32_t)limit;
