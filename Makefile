@@ -6,7 +6,7 @@ DESTDIR ?=
 SECONDS ?= 60
 export NINJAFLAGS
 
-.PHONY: all build run check check-fast fuzz sim sim-many sim-places sim-wrong powercut bench bench-spool bench-size install clean format help
+.PHONY: all build run check check-fast fuzz sim sim-many sim-places sim-wrong powercut bench bench-spool bench-size bench-tls install clean format help
 
 all: build
 
@@ -54,6 +54,9 @@ bench: build
 bench-spool: build
 	@LOCUM_BUILD=$(BUILD) bench/spool
 
+bench-tls: build
+	@LOCUM_BUILD=$(BUILD) QUICK=$(QUICK) bench/tls
+
 bench-size: build
 	@LOCUM_BUILD=$(BUILD) bench/size
 
@@ -82,6 +85,7 @@ help:
 	@echo "make bench       Locum beside Postfix, as a table (QUICK=1: a short one)"
 	@echo "make bench-spool the spool beside the disk alone, as a table (two minutes)"
 	@echo "make bench-size  a million messages, ten thousand domains: memory, start, cost (ten minutes)"
+	@echo "make bench-tls   handshakes beside openssl s_server, mail and idle clients over TLS (two minutes, as root)"
 	@echo "make install     to DESTDIR and PREFIX=/usr/local"
 	@echo "make format      let clang-format rewrite the sources"
 	@echo "make clean       remove build/"

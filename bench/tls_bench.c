@@ -1,0 +1,277 @@
+/*
+ * tls_bench: a client that does one thing over and over: tls_bench WHAT WIRE PORT SECONDS WORKERS
+ *
+ * WHAT  full      connect, a whole TLS handshake, close
+ *       resumed   the same with the ticket of an earlier session
+ *       mail      connect, one message of 4 KiB, QUIT; with TLS resumed
+ *       idle      WORKERS clients in one process that say EHLO and then nothing, until standard input ends
+ * WIRE  plain, starttls, implicit (SMTP from the first byte), web (TLS, then HTTP: openssl s_server)
+ *
+ * Prints how often it was done and in how many seconds. WORKERS processes do it side by side, each one at
+ * a time. idle prints "ready".
+ */
+#include "base/str.h"
+
+#include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define IDLE_MAX 20000
+
+enum wire { PLAIN, STARTTLS, IMPLICIT, WEB };
+
+struct client {
+	int fd;
+	SSL *ssl; /* NULL: in the clear */
+};
+
+static SSL_CTX *context;
+static SSL_SESSION *session; /* the last that was given */
+static enum wire wire;
+static uint16_t port;
+
+static _Noreturn void fail(const char *what)
+{
+	perror(what);
+	ERR_print_errors_fp(stderr);
+	exit(1);
+}
+
+static nsec now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * NSEC_S + t.tv_nsec;
+}
+
+static void put(struct client *c, const char *text)
+{
+	ssize_t n = (ssize_t)strlen(text);
+
+	if ((c->ssl ? SSL_write(c->ssl, text, (int)n) : write(c->fd, text, (size_t)n)) != n)
+		fail("write");
+}
+
+/* A whole reply, which ends with what was written: these servers do not send two at once here. */
+static void expect(struct client *c, char digit)
+{
+	char reply[1500];
+	size_t n = 0;
+
+	for (;;) {
+		ssize_t got = c->ssl ? SSL_read(c->ssl, reply + n, (int)(sizeof(reply) - n))
+				     : read(c->fd, reply + n, sizeof(reply) - n);
+		const char *last;
+
+		if (got <= 0 || n + (size_t)got == sizeof(reply))
+			fail("read");
+		n += (size_t)got;
+		if (n < 6 || reply[n - 1] != '\n')
+			continue;
+		last = memrchr(reply, '\n', n - 1);
+		last = last ? last + 1 : reply;
+		if (last[3] == '-')
+			continue;
+		if (last[0] != digit) {
+			fprintf(stderr, "%.*s", (int)n, reply);
+			exit(1);
+		}
+		return;
+	}
+}
+
+static void say(struct client *c, const char *text, char digit)
+{
+	put(c, text);
+	expect(c, digit);
+}
+
+static int on_session(SSL *ssl, SSL_SESSION *given)
+{
+	(void)ssl;
+	SSL_SESSION_free(session);
+	session = given;
+	return 1;
+}
+
+static void encrypt(struct client *c, bool resume)
+{
+	c->ssl = SSL_new(context);
+	if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1)
+		fail("SSL_new");
+	if (resume && session)
+		SSL_set_session(c->ssl, session);
+	if (SSL_connect(c->ssl) != 1)
+		fail("SSL_connect");
+	if (resume && session && !SSL_session_reused(c->ssl))
+		fail("the session was not resumed");
+}
+
+static struct client dial(bool resume)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct client c = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+
+	if (c.fd < 0 || connect(c.fd, (struct sockaddr *)&to, sizeof(to)) < 0)
+		fail("connect");
+	if (wire == STARTTLS) {
+		expect(&c, '2');
+		say(&c, "EHLO bench.test\r\n", '2');
+		say(&c, "STARTTLS\r\n", '2');
+	}
+	if (wire != PLAIN)
+		encrypt(&c, resume);
+	return c;
+}
+
+static void hang_up(struct client *c)
+{
+	SSL_free(c->ssl);
+	close(c->fd);
+}
+
+static void begin_mail(struct client *c)
+{
+	if (wire != STARTTLS)
+		expect(c, '2');
+	say(c, "EHLO bench.test\r\n", '2');
+}
+
+/* A ticket comes with the first bytes after the handshake. */
+static void get_ticket(void)
+{
+	struct client c = dial(false);
+	char answer[1500];
+
+	if (wire == WEB) {
+		put(&c, "GET / HTTP/1.0\r\n\r\n");
+		while (SSL_read(c.ssl, answer, sizeof(answer)) > 0)
+			;
+		ERR_clear_error();
+	} else {
+		begin_mail(&c);
+		say(&c, "QUIT\r\n", '2');
+	}
+	hang_up(&c);
+	if (!session)
+		fail("no ticket");
+}
+
+static void send_message(void)
+{
+	static char message[4200];
+	struct client c = dial(true);
+
+	if (!message[0]) {
+		size_t n = (size_t)snprintf(message, sizeof(message), "Subject: bench\r\n\r\n");
+
+		while (n < 4096)
+			n += (size_t)snprintf(
+				message + n, sizeof(message) - n,
+				"A line of a message of four KiB, of which there are many.\r\n");
+		snprintf(message + n, sizeof(message) - n, ".\r\n");
+	}
+	begin_mail(&c);
+	say(&c, "MAIL FROM:<s@src.test>\r\n", '2');
+	say(&c, "RCPT TO:<r@bench.test>\r\n", '2');
+	say(&c, "DATA\r\n", '3');
+	say(&c, message, '2');
+	say(&c, "QUIT\r\n", '2');
+	hang_up(&c);
+}
+
+static void shake_hands(bool resume)
+{
+	struct client c = dial(resume);
+
+	hang_up(&c);
+}
+
+static void work(const char *what, nsec end, uint64_t *count)
+{
+	bool resume = strcmp(what, "full") != 0;
+
+	if (resume && wire != PLAIN)
+		get_ticket();
+	while (now() < end) {
+		if (strcmp(what, "mail") == 0)
+			send_message();
+		else
+			shake_hands(resume);
+		++*count;
+	}
+}
+
+static int measure(const char *what, int seconds, int workers)
+{
+	uint64_t *count = mmap(NULL, sizeof(*count) * (size_t)workers, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	nsec start = now();
+	uint64_t total = 0;
+	int status = 0;
+
+	if (count == MAP_FAILED)
+		fail("mmap");
+	for (int i = 0; i < workers; i++) {
+		if (fork() == 0) {
+			work(what, start + seconds * NSEC_S, &count[i]);
+			exit(0);
+		}
+	}
+	for (int i = 0; i < workers; i++) {
+		int one;
+
+		wait(&one);
+		status |= one;
+	}
+	for (int i = 0; i < workers; i++)
+		total += count[i];
+	printf("%ju %.3f\n", (uintmax_t)total, (double)(now() - start) / (double)NSEC_S);
+	return status != 0;
+}
+
+static int idle(int clients)
+{
+	static struct client c[IDLE_MAX];
+	char byte;
+
+	for (int i = 0; i < clients; i++) {
+		c[i] = dial(false);
+		begin_mail(&c[i]);
+	}
+	printf("ready\n");
+	fflush(stdout);
+	return read(0, &byte, 1) < 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const wires[] = { "plain", "starttls", "implicit", "web" };
+	int seconds, workers;
+
+	if (argc != 6)
+		return fprintf(stderr, "usage: tls_bench WHAT WIRE PORT SECONDS WORKERS\n"), 2;
+	while ((size_t)wire < ELEMENTS(wires) && strcmp(argv[2], wires[wire]) != 0)
+		wire++;
+	port = (uint16_t)strtoul(argv[3], NULL, 10);
+	seconds = (int)strtol(argv[4], NULL, 10);
+	workers = (int)strtol(argv[5], NULL, 10);
+	if ((size_t)wire == ELEMENTS(wires) || workers < 1 || workers > IDLE_MAX)
+		return 2;
+	context = SSL_CTX_new(TLS_client_method());
+	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(context, on_session);
+	/* a server that closes without saying so */
+	SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
+	return strcmp(argv[1], "idle") == 0 ? idle(workers) : measure(argv[1], seconds, workers);
+}
