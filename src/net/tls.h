@@ -42,7 +42,7 @@ struct tls_server {
 };
 
 /* A server context that shows a client the certificates for the name it asked for (SNI): those whose subject
- * alternative names have it, as it is or by a wildcard of one label; of each kind of key (RSA, ECDSA)
+ * alternative names have it, as it is or else by a wildcard of one label; of each kind of key (RSA, ECDSA)
  * the first. 0, -ENOMEM, or -EINVAL with the reason. */
 int tls_server_new_named(const struct tls_server *of, struct ssl_ctx_st **ret_context,
 			 char *ret_error, size_t error_size);

@@ -41,7 +41,7 @@ static bool pattern_has(str pattern, str name)
 	       str_case_eq(str_from(pattern, 1), str_from(name, (size_t)dot));
 }
 
-static bool certificate_has(X509 *leaf, str name)
+static bool certificate_has(X509 *leaf, str name, bool by_wildcard)
 {
 	GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
 	bool found = false;
@@ -49,24 +49,32 @@ static bool certificate_has(X509 *leaf, str name)
 	for (int i = 0; !found && i < sk_GENERAL_NAME_num(names); i++) {
 		const GENERAL_NAME *n = sk_GENERAL_NAME_value(names, i);
 
-		found = n->type == GEN_DNS && pattern_has(text_of(n->d.dNSName), name);
+		if (n->type != GEN_DNS)
+			continue;
+		found = by_wildcard ? pattern_has(text_of(n->d.dNSName), name)
+				    : str_case_eq(text_of(n->d.dNSName), name);
 	}
 	GENERAL_NAMES_free(names);
 	return found;
 }
 
-/* Of those that have the name the first of each kind of key; 0: none. */
+static bool has_kind(const struct tls_certificate *of, size_t count, uint64_t chosen, int kind)
+{
+	for (size_t i = 0; i < count; i++)
+		if ((chosen >> i & 1) && EVP_PKEY_get_base_id(of[i].key) == kind)
+			return true;
+	return false;
+}
+
+/* `chosen`, and of those that have the name the first of each further kind of key; whoever has it as it is goes
+ * before a wildcard. 0: none. */
 static uint64_t choose(const struct tls_certificate *of, size_t count, str name, uint64_t chosen)
 {
-	for (size_t i = 0; i < count; i++) {
-		bool same_kind = false;
-
-		for (size_t k = 0; k < count; k++)
-			same_kind |= (chosen >> k & 1) && EVP_PKEY_get_base_id(of[k].key) ==
-								  EVP_PKEY_get_base_id(of[i].key);
-		if (!same_kind && certificate_has(of[i].leaf, name))
-			chosen |= UINT64_C(1) << i;
-	}
+	for (int by_wildcard = 0; by_wildcard <= 1; by_wildcard++)
+		for (size_t i = 0; i < count; i++)
+			if (!has_kind(of, count, chosen, EVP_PKEY_get_base_id(of[i].key)) &&
+			    certificate_has(of[i].leaf, name, by_wildcard))
+				chosen |= UINT64_C(1) << i;
 	return chosen;
 }
 

@@ -180,6 +180,7 @@ static const struct name_case name_cases[] = {
 	{ "a second name", "alias.example", NULL, "first-ec" },
 	{ "a name of one label less than a wildcard", "example.org", ONLY_RSA, "first" },
 	{ "a wildcard", "a.example.org", NULL, "wild" },
+	{ "a wildcard, RSA", "a.example.org", ONLY_RSA, "wild-rsa" },
 	{ "a wildcard stands for one label", "a.b.example.org", ONLY_RSA, "first" },
 	{ "an exact name goes before a wildcard", "mx.example.org", ONLY_RSA, "exact" },
 	{ "but a wildcard with a key of another kind helps out", "mx.example.org", "ECDSA+SHA256",
@@ -193,8 +194,9 @@ static void names_choose_certificates(void **state)
 	struct made made[] = {
 		make("first", "DNS:mx.example", "RSA", NULL, 3600),
 		make("first-ec", "DNS:mx.example,DNS:alias.example", "EC", NULL, 3600),
-		make("exact", "DNS:mx.example.org", "RSA", NULL, 3600),
 		make("wild", "DNS:*.example.org", "EC", NULL, 3600),
+		make("wild-rsa", "DNS:*.example.org", "RSA", NULL, 3600),
+		make("exact", "DNS:mx.example.org", "RSA", NULL, 3600),
 		make("upper", "email:x@y.example,DNS:MX2.Example", "EC", NULL, 3600),
 	};
 	struct tls_pair pairs[ELEMENTS(made)];
