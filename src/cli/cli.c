@@ -65,6 +65,8 @@ static const struct command commands[] = {
 	{ "trace", "ID|ADDRESS", 1, 1, OPTION_ROWS, cmd_trace,
 	  "what happened to messages, also to gone ones" },
 	{ "check", "[FILE]", 0, 1, 0, cmd_check, "test a configuration without using it" },
+	{ "doctor", "", 0, 0, 0, cmd_doctor,
+	  "certificates of our own names, and what DNS should say of them" },
 	{ "reload", "", 0, 0, 0, cmd_reload, "let locumd read its configuration again" },
 	{ "spool verify", "[DIR]", 0, 1, 0, cmd_spool_verify,
 	  "read a spool without locumd, and tell what is damaged" },

@@ -69,6 +69,7 @@ int cmd_release(struct cli *cli);
 int cmd_drop(struct cli *cli);
 int cmd_reload(struct cli *cli);
 int cmd_check(struct cli *cli);
+int cmd_doctor(struct cli *cli);
 int cmd_spool_verify(struct cli *cli);
 int cmd_spool_ls(struct cli *cli);
 int cmd_spool_export(struct cli *cli);

@@ -171,6 +171,8 @@ struct conf {
 /* Reads and checks a file, certificates and recipient lists included. On -EINVAL (or another errno)
  * ret_error holds "FILE:LINE: what is wrong; hint". */
 int conf_read(const char *path, struct conf **ret_conf, struct buf *ret_error);
+/* The same without what only locumd may read: keys and recipient lists stay empty. For the command line. */
+int conf_read_public(const char *path, struct conf **ret_conf, struct buf *ret_error);
 /* A string in libconfuse syntax, for tests and fuzzing; `name` stands for the file in errors. */
 int conf_read_text(const char *name, str text, struct conf **ret_conf, struct buf *ret_error);
 /* The state directory alone, appended to *ret_dir: for the command line, which must reach a running locumd

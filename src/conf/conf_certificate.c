@@ -73,7 +73,7 @@ static int check_pair(struct conf_reader *r, const struct conf_listen *l, size_t
 	_cleanup_(x509_freep) X509 *x = NULL;
 	_cleanup_(key_freep) EVP_PKEY *key = NULL;
 
-	if (!chain || !secret)
+	if (!chain || (!secret && !r->public_only))
 		return conf_fail_memory(r);
 	x = PEM_read_bio_X509(chain, NULL, no_passphrase, NULL);
 	if (!x)
@@ -82,6 +82,8 @@ static int check_pair(struct conf_reader *r, const struct conf_listen *l, size_t
 			"tls_certificate \"%.*s\" holds no certificate; it must be PEM, our own "
 			"certificate first",
 			SHOW(pair->certificate));
+	if (r->public_only)
+		return note_dates(r, l, pair->certificate, x);
 	key = PEM_read_bio_PrivateKey(secret, NULL, no_passphrase, NULL);
 	if (!key)
 		return conf_fail(r, conf_line_of_nth(r, l, "tls_key", index),
@@ -103,7 +105,7 @@ static int load_pair(struct conf_reader *r, const struct conf_listen *l, size_t 
 	int result = load_pem(r, conf_line_of_nth(r, l, "tls_certificate", index),
 			      "tls_certificate", pair->certificate, &pair->certificate_pem);
 
-	if (result == 0)
+	if (result == 0 && !r->public_only)
 		result = load_pem(r, conf_line_of_nth(r, l, "tls_key", index), "tls_key", pair->key,
 				  &pair->key_pem);
 	return result < 0 ? result : check_pair(r, l, index);

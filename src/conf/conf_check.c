@@ -243,7 +243,7 @@ int conf_check(struct conf_reader *r)
 		result = check_domain(r, &c->domains[i]);
 	/* All domains must be known first: a list may name the mailboxes of several. */
 	for (size_t i = 0; i < c->domain_count && result == 0; i++)
-		if (c->domains[i].recipients == RECIPIENTS_FILE)
+		if (c->domains[i].recipients == RECIPIENTS_FILE && !r->public_only)
 			result = conf_load_recipients(r, &c->domains[i]);
 	return result < 0 ? result : check_trust_anchor(r);
 }

@@ -202,9 +202,12 @@ static int parse(struct conf_reader *r, str text)
 	return text.p ? conf_parse(r, text) : conf_fail_memory(r);
 }
 
-int conf_read_text(const char *name, str text, struct conf **ret_conf, struct buf *ret_error)
+static int read_text(const char *name, str text, bool public_only, struct conf **ret_conf,
+		     struct buf *ret_error)
 {
-	_cleanup_(reader_done) struct conf_reader r = { .name = name, .error = ret_error };
+	_cleanup_(reader_done) struct conf_reader r = { .name = name,
+							.error = ret_error,
+							.public_only = public_only };
 	int result = parse(&r, text);
 
 	if (result == 0)
@@ -216,6 +219,11 @@ int conf_read_text(const char *name, str text, struct conf **ret_conf, struct bu
 	if (result == 0)
 		*ret_conf = TAKE(r.conf);
 	return result;
+}
+
+int conf_read_text(const char *name, str text, struct conf **ret_conf, struct buf *ret_error)
+{
+	return read_text(name, text, false, ret_conf, ret_error);
 }
 
 static int read_file(const char *path, struct buf *ret_error, char **ret_text, size_t *ret_bytes)
@@ -231,7 +239,8 @@ static int read_file(const char *path, struct buf *ret_error, char **ret_text, s
 	return result;
 }
 
-int conf_read(const char *path, struct conf **ret_conf, struct buf *ret_error)
+static int read_conf(const char *path, bool public_only, struct conf **ret_conf,
+		     struct buf *ret_error)
 {
 	_cleanup_(freep) char *text = NULL;
 	size_t bytes;
@@ -239,7 +248,17 @@ int conf_read(const char *path, struct conf **ret_conf, struct buf *ret_error)
 
 	if (result < 0)
 		return result;
-	return conf_read_text(path, str_mem(text, bytes), ret_conf, ret_error);
+	return read_text(path, str_mem(text, bytes), public_only, ret_conf, ret_error);
+}
+
+int conf_read(const char *path, struct conf **ret_conf, struct buf *ret_error)
+{
+	return read_conf(path, false, ret_conf, ret_error);
+}
+
+int conf_read_public(const char *path, struct conf **ret_conf, struct buf *ret_error)
+{
+	return read_conf(path, true, ret_conf, ret_error);
 }
 
 int conf_read_state_dir(const char *path, struct buf *ret_dir, struct buf *ret_error)

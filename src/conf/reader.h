@@ -85,6 +85,7 @@ struct conf_reader {
 	size_t block_count;
 	struct conf_entry *entries; /* in the order of the file */
 	size_t entry_count;
+	bool public_only;                /* neither keys nor lists of recipients are read */
 	bool clamd_given, console_given; /* accepted, not kept: this version has neither */
 };
 

@@ -51,4 +51,6 @@ int tls_server_new(str certificate_pem, str key_pem, struct ssl_ctx_st **ret_con
 		   char *ret_error, size_t error_size);
 /* A client context for opportunistic TLS (RFC 7435): encrypts without asking who it is. */
 int tls_client_opportunistic_new(struct ssl_ctx_st **ret_context);
+/* Does a certificate's DNS name ("*.example.org": for one label) stand for this one? */
+bool tls_name_has(str pattern, str name);
 void tls_context_freep(struct ssl_ctx_st **context);

@@ -1,4 +1,5 @@
 #include "net/tls_inside.h"
+#include "net/tls.h"
 
 #include <openssl/x509v3.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ static str text_of(const ASN1_STRING *s)
 }
 
 /* "*.example.org" for "mx.example.org", and for no name of more or fewer labels (RFC 6125 §6.4.3). */
-static bool pattern_has(str pattern, str name)
+bool tls_name_has(str pattern, str name)
 {
 	ssize_t dot = str_index(name, '.');
 
@@ -51,7 +52,7 @@ static bool certificate_has(X509 *leaf, str name, bool by_wildcard)
 
 		if (n->type != GEN_DNS)
 			continue;
-		found = by_wildcard ? pattern_has(text_of(n->d.dNSName), name)
+		found = by_wildcard ? tls_name_has(text_of(n->d.dNSName), name)
 				    : str_case_eq(text_of(n->d.dNSName), name);
 	}
 	GENERAL_NAMES_free(names);
@@ -186,7 +187,7 @@ static SSL_CTX *find(const struct tls_names *names, str host)
 		if (str_case_eq(str_of(names->name[i].text), host))
 			return names->name[i].context;
 	for (size_t i = 0; i < names->count; i++)
-		if (pattern_has(str_of(names->name[i].text), host))
+		if (tls_name_has(str_of(names->name[i].text), host))
 			return names->name[i].context;
 	return NULL;
 }

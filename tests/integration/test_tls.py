@@ -1,5 +1,6 @@
 """TLS as real clients see it: openssl s_client chooses names, comes back with tickets, shows certificates."""
 
+import json
 import re
 import ssl
 import subprocess
@@ -141,3 +142,32 @@ def client_certificates(w):
         check("Acceptable client certificate CA names\nCN = Client CA" in s_client(c.mx2.ip, version), "not asked")
         for crt, key in (good, bad):
             s_client(c.mx2.ip, version, "-cert", crt, "-key", key)
+
+
+@scenario("locum doctor says what DNS should say, and what is wrong, without the key", seconds=60)
+def doctor(w):
+    ca = make_certificate(w, "ca", ["A CA"], basic="basicConstraints=critical,CA:TRUE")
+    good = make_certificate(w, "good", ["mx2.backup.test"], ca=ca)
+    c = Cast(w, postfix=False, start=False)
+
+    def say(pair):
+        listener(c, f'tls_certificate = "{pair[0]}" tls_key = "{w.path("not there")}"')
+        return c.node.command("doctor", "--json", check_status=False)
+    chain = w.path("chain.crt")
+    chain.write_text(good[0].read_text() + ca[0].read_text())
+    der = subprocess.run(f"openssl x509 -in {good[0]} -pubkey -noout | openssl pkey -pubin -outform der | sha256sum",
+                         shell=True, capture_output=True, text=True).stdout.split()[0]
+    done = say((chain, None))
+    check(done.returncode == 0, "finds something wrong", done.stdout, done.stderr)
+    found = json.loads(done.stdout)
+    check(found["listen"][0]["certificates"][0]["tlsa"] == [f"_25._tcp.mx2.backup.test. IN TLSA 3 1 1 {der}"],
+          "another TLSA record", found)
+    check("\nmx: mx2.backup.test\n" in found["mta_sts"]["policy"], "no mx: line", found)
+    for pair, word in ((make_certificate(w, "itself", ["mx2.backup.test"]), "signed by itself"),
+                       (make_certificate(w, "other", ["other.test"], ca=ca), "is in no certificate")):
+        done = say(pair)
+        check(done.returncode == 1 and word in json.loads(done.stdout)["problems"][0], f"does not see: {word}",
+              done.stdout)
+    chain.write_text(good[0].read_text() + make_certificate(w, "odd", ["odd.test"])[0].read_text())
+    done = say((chain, None))
+    check(done.returncode == 1 and "did not sign" in done.stdout, "does not see a chain out of order", done.stdout)
