@@ -59,7 +59,7 @@ int conf_add_network(struct conf_reader *r, const struct conf_entry *e,
 {
 	char text[ADDR_TEXT_SIZE];
 	const struct conf_network *other;
-	struct conf_network n, written;
+	struct conf_network n = { 0 }, written;
 	int result = parse(r, e, &n);
 
 	if (result < 0)

@@ -133,7 +133,7 @@ static bool is_no_listing(const struct conf_code *code)
 int conf_take_code(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
 	struct conf_list *l = target;
-	struct conf_code code;
+	struct conf_code code = { 0 };
 	str first, last;
 	bool range = str_cut(e->value, '-', &first, &last);
 	int result = parse_code(r, e, str_trim(first), &code.first);
@@ -311,8 +311,8 @@ static int parse_check(struct conf_reader *r, const struct conf_entry *e, size_t
 /* They are applied later, when the effects of all lists are known: here only their mistakes are found. */
 int conf_take_check(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
-	enum conf_effect effect;
-	size_t symbol, other;
+	enum conf_effect effect = EFFECT_OFF;
+	size_t symbol = 0, other = 0;
 	int result = parse_check(r, e, &symbol, &effect);
 
 	(void)target;
@@ -332,8 +332,8 @@ static int apply(struct conf_reader *r, const struct conf_entry *e, struct conf_
 {
 	struct conf *c = r->conf;
 	const struct conf_list *l;
-	enum conf_effect effect;
-	size_t symbol;
+	enum conf_effect effect = EFFECT_OFF;
+	size_t symbol = 0;
 	int result = parse_check(r, e, &symbol, &effect);
 
 	if (result < 0)
