@@ -49,6 +49,8 @@ static void slices_compare_cut_and_trim(void **state)
 	(void)state;
 	assert_true(str_case_eq(STR("MaIl"), STR("mail")));
 	assert_false(str_case_eq(STR("mail"), STR("mail ")));
+	assert_true(str_is_ascii(STR("a\x7f")) && str_is_ascii(STR_NONE));
+	assert_false(str_is_ascii(STR("a\x80")));
 	assert_true(str_case_starts(STR("RCPT TO:<a>"), STR("rcpt to:")));
 	assert_true(str_case_ends(STR("a.EXAMPLE"), STR(".example")));
 	assert_true(str_cut(STR("a=b=c"), '=', &head, &tail));

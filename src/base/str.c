@@ -22,6 +22,14 @@ bool str_case_eq(str a, str b)
 	return true;
 }
 
+bool str_is_ascii(str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] > 127)
+			return false;
+	return true;
+}
+
 int str_cmp(str a, str b)
 {
 	size_t n = MIN(a.n, b.n);

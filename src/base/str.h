@@ -42,6 +42,7 @@ static inline str str_first(str s, size_t n)
 }
 
 bool str_eq(str a, str b);
+bool str_is_ascii(str s); /* no octet above 127 */
 bool str_case_eq(str a, str b);
 /* Byte order, then length: <0, 0, >0. */
 int str_cmp(str a, str b);

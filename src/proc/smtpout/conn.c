@@ -213,6 +213,7 @@ enum conn_result conn_open(struct task *tk, struct conn *c, const char *our_name
 		result = start_tls(tk, c, our_name, tls);
 	if (result == CONN_READY)
 		conn_explain_reply(c, "EHLO");
+	c->greeted = result == CONN_READY;
 	return result;
 }
 

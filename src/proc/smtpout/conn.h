@@ -48,6 +48,7 @@ struct conn {
 	char host[CONN_HOST_MAX];
 	char address[ADDR_TEXT_SIZE];
 	unsigned transactions; /* so far */
+	bool greeted;          /* answered EHLO or HELO: ehlo is what it said */
 	bool reused;           /* came from the pool: may have died there */
 	bool reset_first;      /* an unfinished transaction must be ended by RSET */
 	bool broken;           /* not to be spoken on any more */

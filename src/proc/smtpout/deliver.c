@@ -67,7 +67,10 @@ static int format_received(struct job *job)
 		.tls_cipher = str_of(client->tls_cipher),
 		.hostname = str_of(e->hostname),
 		.id = job->id,
-		.recipient = h->recipient_count == 1 ? h->recipients[0].address : STR_NONE,
+		/* In the header stands nothing that a host without SMTPUTF8 could not take. */
+		.recipient = h->recipient_count == 1 && str_is_ascii(h->recipients[0].address)
+				     ? h->recipients[0].address
+				     : STR_NONE,
 		.domain = str_of(job->deliver->domain),
 		.arrived_wall = e->arrived_wall,
 	};
@@ -76,6 +79,24 @@ static int format_received(struct job *job)
 	buf_init(&job->received, 2 * RECEIVED_MAX);
 	r = buf_reserve(&job->received, RECEIVED_MAX / 2);
 	return r < 0 ? r : received_format(&received, &job->received);
+}
+
+static void unpack_recipient(const Locum__Recipient *r, struct handover_recipient *to)
+{
+	to->address = bytes(r->address);
+	to->notify = str_of(r->notify);
+	to->orcpt = str_of(r->orcpt);
+}
+
+static void unpack_parameters(const Locum__Envelope *e, struct handover *h)
+{
+	h->reverse_path = bytes(e->reverse_path);
+	h->body_8bitmime = e->body_8bitmime;
+	h->body_binarymime = e->body_binarymime;
+	h->smtputf8 = e->smtputf8;
+	h->requiretls = e->requiretls;
+	h->dsn_ret = str_of(e->dsn_ret);
+	h->dsn_envid = str_of(e->dsn_envid);
 }
 
 /* 0, -EBADMSG (what the spool kept cannot be delivered) or -ENOMEM. */
@@ -100,13 +121,11 @@ static int unpack(struct job *job)
 	for (size_t i = 0; i < d->n_recipients; i++) {
 		if (d->recipients[i] >= job->envelope->n_recipients)
 			return -EBADMSG;
-		h->recipients[i].address =
-			bytes(job->envelope->recipients[d->recipients[i]]->address);
+		unpack_recipient(job->envelope->recipients[d->recipients[i]], &h->recipients[i]);
 	}
 	h->reply_bytes_max = MIN((size_t)REPLY_BYTES_EACH, REPLY_BYTES_ALL / h->recipient_count);
 	h->reply_bytes_max = MAX(h->reply_bytes_max, (size_t)REPLY_BYTES_LEAST);
-	h->reverse_path = bytes(job->envelope->reverse_path);
-	h->body_8bitmime = job->envelope->body_8bitmime;
+	unpack_parameters(job->envelope, h);
 	r = format_received(job);
 	if (r < 0)
 		return r == -ENOMEM ? r : -EBADMSG;
@@ -128,9 +147,11 @@ static void log_recipient(const struct job *job, const struct handover_recipient
 	enum log_level level =
 		to->outcome == LOCUM__OUTCOME__OUTCOME_CORRUPT ? LOG_ERROR : LOG_INFO;
 	const struct contact *c = &job->contact;
-	const char *note = job->handover.sent_8bit_as_is ? "8-bit body to a host without 8BITMIME"
-			   : job->deliver->ambiguous     ? "may be there already"
-							 : NULL;
+	const char *note =
+		job->handover.notes != 0 && !to->lacking
+			? handover_note_text((unsigned)__builtin_ctz(job->handover.notes))
+		: job->deliver->ambiguous ? "may be there already"
+					  : NULL;
 	const struct log_field fields[] = {
 		K_ID("id", job->id),
 		K_Z("domain", job->deliver->domain),
@@ -144,7 +165,7 @@ static void log_recipient(const struct job *job, const struct handover_recipient
 		{ 0 },
 	};
 
-	log_event(level, events[to->outcome], fields);
+	log_event(level, to->lacking ? "delivery.host_lacks" : events[to->outcome], fields);
 }
 
 /* The attempt as a whole, where it left recipients without an outcome of their own. */
@@ -181,6 +202,16 @@ static void log_all(const struct job *job)
 		log_attempt(job);
 }
 
+static void fill_notes(const struct handover *h, char *notes[static HANDOVER_NOTES],
+		       Locum__Delivered *delivered)
+{
+	delivered->notes = notes;
+	for (unsigned i = 0; i < HANDOVER_NOTES; i++) {
+		if (h->notes & 1u << i)
+			notes[delivered->n_notes++] = (char *)handover_note_text(i);
+	}
+}
+
 static void reply(struct task *tk, struct job *job)
 {
 	const struct handover *h = &job->handover;
@@ -191,6 +222,7 @@ static void reply(struct task *tk, struct job *job)
 		ARENA_ARRAY(&job->arena, Locum__RecipientOutcome *, count + 1);
 	Locum__Host host = LOCUM__HOST__INIT;
 	Locum__Delivered delivered = LOCUM__DELIVERED__INIT;
+	char *notes[HANDOVER_NOTES];
 	IPC_PACKET(packet, DELIVERED, delivered, &delivered);
 
 	for (size_t i = 0; outcome && pointer && i < count; i++) {
@@ -205,6 +237,7 @@ static void reply(struct task *tk, struct job *job)
 		delivered.n_outcomes = i + 1;
 	}
 	smtpout_fill_host(&host, &job->contact);
+	fill_notes(h, notes, &delivered);
 	delivered.attempt = job->contact.attempt;
 	if (job->contact.text.p)
 		delivered.text = (char *)job->contact.text.p;

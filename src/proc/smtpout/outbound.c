@@ -72,7 +72,12 @@ static void describe(const struct conn *c, struct arena *arena, Locum__Attempt a
 		.address = arena_str(arena, str_of(c->address)),
 		.tls_version = str_of(stream_tls_version(&c->stream)),
 		.tls_cipher = str_of(stream_tls_cipher(&c->stream)),
+		.greeted = c->greeted,
+		.offers = c->ehlo.offers,
+		.size_bytes = c->ehlo.size_bytes,
 	};
+	if (ret_contact->tls_version.n > 0)
+		ret_contact->offers |= EHLO_STARTTLS; /* which is not offered once it is used */
 	/* OpenSSL's names are static, but say so nowhere. */
 	if (ret_contact->tls_version.n > 0)
 		ret_contact->tls_version = arena_str(arena, ret_contact->tls_version);
@@ -213,7 +218,11 @@ static bool deliver_rest(struct task *tk, struct conn *c, struct handover *h)
 	for (size_t i = 0, n = 0; i < h->recipient_count; i++) {
 		if (h->recipients[i].outcome != LOCUM__OUTCOME__OUTCOME_NONE)
 			continue;
-		rest.recipients[n].address = h->recipients[i].address;
+		rest.recipients[n] = (struct handover_recipient){
+			.address = h->recipients[i].address,
+			.notify = h->recipients[i].notify,
+			.orcpt = h->recipients[i].orcpt,
+		};
 		place[n++] = i;
 	}
 	c->reused = true;
@@ -223,6 +232,7 @@ static bool deliver_rest(struct task *tk, struct conn *c, struct handover *h)
 	for (size_t i = 0; i < left; i++)
 		h->recipients[place[i]] = rest.recipients[i];
 	h->attempt = rest.attempt;
+	h->notes |= rest.notes;
 	memcpy(h->text, rest.text, sizeof(h->text));
 	return true;
 }
@@ -237,17 +247,26 @@ void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct ha
 			    .ends = task_in(tk, OUTBOUND_DELIVERY_MAX),
 			    .more = true };
 	struct conn *c = pool_take(&o->pool, domain);
+	struct contact lacking = { 0 };
 
 	for (;; c = NULL) {
 		if (!c)
 			c = find(tk, &s);
 		if (!c) {
-			*ret_contact = s.best;
+			/* What h says of its recipients is what the host before lacked. */
+			*ret_contact = h->lacking ? lacking : s.best;
 			return;
 		}
 		c->limits = o->limits;
 		c->ends = s.ends;
 		transaction_run(tk, c, h);
+		if (h->lacking && s.more) {
+			/* RFC 8689 §4.2.1: another host may do. */
+			describe(c, h->arena, h->attempt, &lacking);
+			lacking.text = arena_str(h->arena, str_of(h->text));
+			pool_give(&o->pool, c);
+			continue;
+		}
 		/* A connection that died in the pool: its siblings are likely as dead, a fresh one
 		 * decides. */
 		if (!h->stale) {

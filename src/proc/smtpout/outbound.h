@@ -59,6 +59,9 @@ struct contact {
 	str text;
 	str destination, host, address;
 	str tls_version, tls_cipher;
+	bool greeted;    /* it answered EHLO, or HELO: the next two say how */
+	unsigned offers; /* enum ehlo_extension; STARTTLS also once it was used */
+	uint64_t size_bytes;
 };
 
 int outbound_init(struct outbound *o, struct loop *loop, struct dialer *dialer,

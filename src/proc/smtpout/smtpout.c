@@ -26,6 +26,9 @@ void smtpout_fill_host(Locum__Host *to, const struct contact *contact)
 		if (fields[i].value.p)
 			*fields[i].field = (char *)fields[i].value.p;
 	}
+	to->greeted = contact->greeted;
+	to->offers = contact->offers;
+	to->size_bytes = contact->size_bytes;
 }
 
 void smtpout_reply(struct task *tk, struct smtpout *so, uint64_t life, uint64_t call,

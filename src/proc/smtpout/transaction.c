@@ -2,6 +2,7 @@
 
 #include "base/crc32c.h"
 #include "base/wrong.h"
+#include "proc/smtpout/needs.h"
 #include "smtp/dot_out.h"
 #include "task/sys.h"
 
@@ -13,6 +14,7 @@
 /* For the reply of a host that hung up on us in mid-message. */
 #define LAST_WORDS_WAIT (2 * NSEC_S)
 #define ADDRESS_MAX 1024
+#define PARAMETER_MAX 1024
 
 enum step { STEP_RSET, STEP_MAIL, STEP_RCPT, STEP_DATA, STEP_BODY, STEP_FINAL };
 
@@ -20,6 +22,16 @@ static const char *const step_names[] = {
 	[STEP_RSET] = "RSET", [STEP_MAIL] = "MAIL",        [STEP_RCPT] = "RCPT",
 	[STEP_DATA] = "DATA", [STEP_BODY] = "the message", [STEP_FINAL] = "the final dot",
 };
+
+static const char *const note_texts[] = {
+	"8-bit body to a host without 8BITMIME",
+	"DSN parameters dropped: the host does not offer DSN",
+	"ORCPT dropped: it is not ASCII and the message went without SMTPUTF8",
+	"went without SMTPUTF8, which the host does not offer: only domains were not ASCII",
+	"a CRLF was added behind the last line: the host does not offer CHUNKING",
+};
+
+_Static_assert(ELEMENTS(note_texts) == HANDOVER_NOTES, "a text for each note");
 
 struct transaction {
 	struct conn *c;
@@ -30,6 +42,7 @@ struct transaction {
 	bool reset_asked; /* RSET was sent and its reply is to come */
 	bool answered;    /* the host said anything at all in this transaction */
 	bool mail_failed;
+	bool chunked;   /* BDAT instead of DATA */
 	size_t asked;   /* recipients whose RCPT was sent */
 	size_t replied; /* of those, whose reply came */
 	size_t accepted;
@@ -39,6 +52,11 @@ struct transaction {
 	uint32_t crc;
 	struct dot_out dots;
 };
+
+static const char *step_name(const struct transaction *t)
+{
+	return t->chunked && t->step == STEP_FINAL ? "the last chunk" : step_names[t->step];
+}
 
 static nsec limit(struct task *tk, const struct transaction *t, nsec duration)
 {
@@ -89,7 +107,7 @@ static int lost(struct transaction *t, int error)
 	t->c->broken = true;
 	if (error != -ETIMEDOUT && error != -ECANCELED && was_stale(t))
 		return error;
-	conn_explain_error(t->c, error, step_names[t->step]);
+	conn_explain_error(t->c, error, step_name(t));
 	explain(t, LOCUM__ATTEMPT__ATTEMPT_LOST);
 	switch (t->step) {
 	case STEP_RSET:
@@ -116,7 +134,7 @@ static int closing(struct transaction *t)
 	t->c->broken = true;
 	if (was_stale(t))
 		return -ECONNRESET;
-	conn_explain_reply(t->c, step_names[t->step]);
+	conn_explain_reply(t->c, step_name(t));
 	explain(t, LOCUM__ATTEMPT__ATTEMPT_REFUSING);
 	switch (t->step) {
 	case STEP_RSET:
@@ -204,11 +222,29 @@ static int read_chunk(struct transaction *t)
 	return 0;
 }
 
+/* Also by BDAT no bare CR or LF leaves unless the message was declared binary: what the host hands
+ * on may take it for a line end. -EBADMSG: there is one. */
+static int check_lines(struct transaction *t)
+{
+	str in = { t->c->chunk, t->chunk_bytes }, piece;
+	int r;
+
+	while ((r = dot_out_next(&t->dots, &in, &piece)) == 1) {
+	}
+	return r == 0 && t->body_at == t->h->body_bytes ? dot_out_end(&t->dots, &piece) : r;
+}
+
 static int write_chunk(struct task *tk, struct transaction *t)
 {
 	str in = { t->c->chunk, t->chunk_bytes }, piece;
 	int r;
 
+	if (t->chunked) {
+		r = t->h->body_binarymime ? 0 : check_lines(t);
+		return r < 0 ? r
+			     : stream_write(tk, &t->c->stream, in,
+					    limit(tk, t, t->c->limits->block));
+	}
 	while ((r = dot_out_next(&t->dots, &in, &piece)) == 1) {
 		r = stream_write(tk, &t->c->stream, piece, limit(tk, t, t->c->limits->block));
 		if (r < 0)
@@ -234,6 +270,17 @@ static int last_words(struct task *tk, struct transaction *t, int error)
 	return error;
 }
 
+/* The final dot, or nothing where the octets were counted. */
+static int end_of_body(struct transaction *t, str *ret_end)
+{
+	*ret_end = STR_NONE;
+	if (t->chunked)
+		return 0;
+	if (!t->dots.line_start && !t->dots.after_cr)
+		t->h->notes |= NOTE_LINE_ENDED;
+	return dot_out_end(&t->dots, ret_end);
+}
+
 /* Everything up to the final dot; the first chunk is there already. 0: all of it left. */
 static int send_body(struct task *tk, struct transaction *t)
 {
@@ -253,7 +300,7 @@ static int send_body(struct task *tk, struct transaction *t)
 			return r;
 	}
 	if (r >= 0)
-		r = dot_out_end(&t->dots, &end);
+		r = end_of_body(t, &end);
 	if (r == -EBADMSG)
 		return corrupt(t, "the message in the spool has a bare CR or LF");
 	if (r >= 0)
@@ -284,10 +331,11 @@ static int deliver_body(struct task *tk, struct transaction *t)
 		return r;
 	if (reply_class(&t->c->reply) == 3)
 		return lost(t, -EPROTO);
-	conn_explain_reply(t->c, step_names[STEP_FINAL]);
+	conn_explain_reply(t->c, step_name(t));
 	explain(t, LOCUM__ATTEMPT__ATTEMPT_ANSWERED);
 	settle(t, verdict(&t->c->reply), words(t));
-	t->c->reset_first = false;
+	/* RFC 3030 §2: a BDAT that failed leaves the transaction open. */
+	t->c->reset_first = t->chunked && reply_class(&t->c->reply) != 2;
 	return 0;
 }
 
@@ -337,6 +385,31 @@ static int flush(struct task *tk, struct transaction *t)
 	return r < 0 ? lost(t, r) : 0;
 }
 
+static str body_parameter(const struct transaction *t)
+{
+	if (t->h->body_binarymime)
+		return STR(" BODY=BINARYMIME");
+	if (t->h->body_8bitmime && ehlo_offers(&t->c->ehlo, EHLO_8BITMIME))
+		return STR(" BODY=8BITMIME");
+	return STR_NONE;
+}
+
+static bool with_smtputf8(const struct transaction *t)
+{
+	return t->h->smtputf8 && ehlo_offers(&t->c->ehlo, EHLO_SMTPUTF8);
+}
+
+/* " NAME" where there is a value to follow it and the host offers DSN. */
+static str dsn_name(const struct transaction *t, const char *name, str value)
+{
+	return value.n && ehlo_offers(&t->c->ehlo, EHLO_DSN) ? str_of(name) : STR_NONE;
+}
+
+static str dsn_value(const struct transaction *t, str value)
+{
+	return ehlo_offers(&t->c->ehlo, EHLO_DSN) ? value : STR_NONE;
+}
+
 static int ask_mail(struct task *tk, struct transaction *t)
 {
 	const struct handover *h = t->h;
@@ -346,9 +419,25 @@ static int ask_mail(struct task *tk, struct transaction *t)
 	if (ehlo_offers(e, EHLO_SIZE))
 		snprintf(size, sizeof(size), " SIZE=%ju",
 			 (uintmax_t)(h->body_bytes + h->received.n));
-	return PUT(tk, t, STR("MAIL FROM:<"), h->reverse_path, STR(">"), str_of(size),
-		   h->body_8bitmime && ehlo_offers(e, EHLO_8BITMIME) ? STR(" BODY=8BITMIME")
-								     : STR_NONE,
+	return PUT(tk, t, STR("MAIL FROM:<"), h->reverse_form, STR(">"), str_of(size),
+		   body_parameter(t), with_smtputf8(t) ? STR(" SMTPUTF8") : STR_NONE,
+		   h->requiretls ? STR(" REQUIRETLS") : STR_NONE, dsn_name(t, " RET=", h->dsn_ret),
+		   dsn_value(t, h->dsn_ret), dsn_name(t, " ENVID=", h->dsn_envid),
+		   dsn_value(t, h->dsn_envid), STR("\r\n"));
+}
+
+static int ask_recipient(struct task *tk, struct transaction *t)
+{
+	const struct handover_recipient *to = &t->h->recipients[t->asked];
+	str orcpt = to->orcpt;
+
+	if (!str_is_ascii(orcpt) && !with_smtputf8(t)) {
+		orcpt = STR_NONE;
+		if (ehlo_offers(&t->c->ehlo, EHLO_DSN))
+			t->h->notes |= NOTE_ORCPT_DROPPED;
+	}
+	return PUT(tk, t, STR("RCPT TO:<"), to->form, STR(">"), dsn_name(t, " NOTIFY=", to->notify),
+		   dsn_value(t, to->notify), dsn_name(t, " ORCPT=", orcpt), dsn_value(t, orcpt),
 		   STR("\r\n"));
 }
 
@@ -418,6 +507,13 @@ static bool may_be_too_many(const struct reply *r)
 	return (r->code == 452 || r->code == 552) && reply_enhanced(r).subject != 2;
 }
 
+/* Those that the host cannot take were not asked. */
+static void pass_lacking(struct transaction *t)
+{
+	while (t->replied < t->asked && t->h->recipients[t->replied].lacking)
+		t->replied++;
+}
+
 static int take_rcpt_reply(struct task *tk, struct transaction *t)
 {
 	struct handover_recipient *to = &t->h->recipients[t->replied];
@@ -429,6 +525,7 @@ static int take_rcpt_reply(struct task *tk, struct transaction *t)
 	if (reply_class(reply) == 3)
 		return lost(t, -EPROTO);
 	t->replied++;
+	pass_lacking(t);
 	if (t->mail_failed)
 		return 0;
 	if (reply_class(reply) == 2) {
@@ -464,7 +561,12 @@ static int ask_recipients(struct task *tk, struct transaction *t)
 	int r = 0;
 
 	while (t->asked < h->recipient_count && !t->mail_failed) {
-		r = PUT(tk, t, STR("RCPT TO:<"), h->recipients[t->asked].address, STR(">\r\n"));
+		if (h->recipients[t->asked].lacking) {
+			t->asked++;
+			pass_lacking(t);
+			continue;
+		}
+		r = ask_recipient(tk, t);
 		if (r < 0)
 			return r;
 		t->asked++;
@@ -529,9 +631,32 @@ static int ask_data(struct task *tk, struct transaction *t, bool *ret_go)
 	return 0;
 }
 
+/* The same for BDAT, which goes out when it is known that somebody gets it. RFC 3030 §2: the host
+ * reads the chunk in any case, so it follows at once. */
+static int ask_chunk(struct task *tk, struct transaction *t, bool *ret_go)
+{
+	char line[40];
+	int r = flush(tk, t);
+
+	*ret_go = false;
+	if (r >= 0)
+		r = take_replies(tk, t);
+	if (r < 0 || t->mail_failed || t->accepted == 0)
+		return r;
+	sort_out_too_many(t);
+	r = read_chunk(t);
+	if (r < 0)
+		return r;
+	snprintf(line, sizeof(line), "BDAT %ju LAST\r\n",
+		 (uintmax_t)(t->h->received.n + t->h->body_bytes));
+	t->step = STEP_BODY;
+	*ret_go = true;
+	return PUT(tk, t, str_of(line));
+}
+
 static int run(struct task *tk, struct transaction *t)
 {
-	bool go;
+	bool go = false;
 	int r;
 
 	r = ask_reset(tk, t);
@@ -545,7 +670,7 @@ static int run(struct task *tk, struct transaction *t)
 	if (r >= 0)
 		r = ask_recipients(tk, t);
 	if (r >= 0)
-		r = ask_data(tk, t, &go);
+		r = t->chunked ? ask_chunk(tk, t, &go) : ask_data(tk, t, &go);
 	if (r < 0 || !go)
 		return r;
 	return t->accepted > 0 ? deliver_body(tk, t) : send_lone_dot(tk, t);
@@ -569,13 +694,52 @@ static bool address_fits(str address)
 	return !quoted && address.n <= ADDRESS_MAX;
 }
 
+static bool parameter_fits(str value)
+{
+	for (size_t i = 0; i < value.n; i++) {
+		unsigned char c = (unsigned char)value.p[i];
+
+		if (c <= ' ' || c == 0x7f)
+			return false;
+	}
+	return value.n <= PARAMETER_MAX;
+}
+
 static bool envelope_fits(const struct handover *h)
 {
 	for (size_t i = 0; i < h->recipient_count; i++) {
-		if (h->recipients[i].address.n == 0 || !address_fits(h->recipients[i].address))
+		const struct handover_recipient *to = &h->recipients[i];
+
+		if (to->address.n == 0 || !address_fits(to->address) ||
+		    !parameter_fits(to->notify) || !parameter_fits(to->orcpt))
 			return false;
 	}
-	return address_fits(h->reverse_path);
+	return address_fits(h->reverse_path) && parameter_fits(h->dsn_ret) &&
+	       parameter_fits(h->dsn_envid);
+}
+
+/* DATA ends every line: what has no end is told from outside of it. */
+static bool ends_without_line_end(const struct handover *h)
+{
+	char last[2];
+
+	if (h->body_bytes < sizeof(last))
+		return h->body_bytes > 0;
+	return sys_read_at(h->body_fd, last, sizeof(last),
+			   h->body_offset + h->body_bytes - sizeof(last)) == sizeof(last) &&
+	       memcmp(last, "\r\n", sizeof(last)) != 0;
+}
+
+/* The host lacks what every recipient needs: nothing is said. */
+static void not_begun(struct transaction *t)
+{
+	t->h->attempt = LOCUM__ATTEMPT__ATTEMPT_NONE;
+	str_copy(t->h->recipients[0].reply, t->h->text, sizeof(t->h->text));
+}
+
+const char *handover_note_text(unsigned number)
+{
+	return note_texts[number];
 }
 
 void transaction_run(struct task *tk, struct conn *c, struct handover *h)
@@ -589,11 +753,21 @@ void transaction_run(struct task *tk, struct conn *c, struct handover *h)
 	t.pipelining = ehlo_offers(&c->ehlo, EHLO_PIPELINING);
 	t.reset_asked = c->reset_first;
 	dot_out_init(&t.dots);
-	h->sent_8bit_as_is = h->body_8bitmime && !ehlo_offers(&c->ehlo, EHLO_8BITMIME);
 	if (!envelope_fits(h)) {
-		corrupt(&t, "the envelope in the spool has an address that cannot be one");
+		corrupt(&t,
+			"the envelope in the spool has an address or parameter that cannot be one");
 		return;
 	}
+	if (needs_compare(c, h) < 0) {
+		corrupt(&t, "the spool cannot read the message");
+		return;
+	}
+	if (h->lacking) {
+		not_begun(&t);
+		return;
+	}
+	t.chunked = h->body_binarymime ||
+		    (ehlo_offers(&c->ehlo, EHLO_CHUNKING) && ends_without_line_end(h));
 	run(tk, &t);
 	h->latency = task_now(tk) - t.started;
 	c->transactions++;

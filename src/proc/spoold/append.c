@@ -9,6 +9,9 @@
 #define ADDRESS_MAX 320
 #define ARRIVAL_AGE_MAX NSEC_HOUR /* a session does not last longer */
 #define REPLY_DEADLINE (30 * NSEC_S)
+#define OFFERS_ARENA_MAX ((size_t)64 << 20)
+#define ETRN_EVERY NSEC_MINUTE /* of one domain */
+#define ETRNS_MAX 1000         /* waiting for their answer, of one smtpin */
 
 /* One smtpin. It lives on, without a channel, while something of it is in the batch. */
 struct smtpin {
@@ -17,7 +20,11 @@ struct smtpin {
 	struct channel *channel; /* NULL: gone */
 	unsigned users;          /* the sender task and the appends in progress */
 	struct list replies;     /* of struct appending, to be answered */
+	struct list etrns;       /* of struct etrn, to be answered */
+	unsigned etrn_count;
 	bool state_changed;
+	bool offers_first;    /* nothing of them was said yet */
+	uint64_t offers_told; /* those up to this serial were said */
 	struct signal changed;
 	Locum__SmtpinCounters counters;
 };
@@ -31,6 +38,13 @@ struct appending {
 	int fd;
 	uint64_t body_bytes;
 	Locum__AppendResult result;
+};
+
+struct etrn {
+	struct list link;
+	uint64_t call;
+	bool started;
+	uint64_t messages;
 };
 
 struct appending *append_of(struct list *link)
@@ -91,6 +105,31 @@ static int send_reply(struct task *tk, struct smtpin *p)
 	return ipc_reply(tk, p->channel, call, &packet, -1, task_in(tk, REPLY_DEADLINE));
 }
 
+static int send_offers(struct task *tk, struct smtpin *p)
+{
+	_cleanup_(arena_done) struct arena a;
+	Locum__PrimaryOffers said = LOCUM__PRIMARY_OFFERS__INIT;
+	IPC_PACKET(packet, PRIMARY_OFFERS, primary_offers, &said);
+
+	arena_init(&a, OFFERS_ARENA_MAX);
+	said.first = p->offers_first;
+	p->offers_first = false;
+	p->offers_told = offers_fill(p->sp, p->offers_told, &a, &said);
+	return ipc_send(tk, p->channel, &packet, -1, task_in(tk, REPLY_DEADLINE));
+}
+
+static int send_etrn(struct task *tk, struct smtpin *p)
+{
+	_cleanup_(freep) struct etrn *e = CONTAINER(list_take(&p->etrns), struct etrn, link);
+	Locum__EtrnAnswered answered = LOCUM__ETRN_ANSWERED__INIT;
+	IPC_PACKET(packet, ETRN_ANSWERED, etrn_answered, &answered);
+
+	p->etrn_count--;
+	answered.started = e->started;
+	answered.messages = e->messages;
+	return ipc_reply(tk, p->channel, e->call, &packet, -1, task_in(tk, REPLY_DEADLINE));
+}
+
 /* One task a smtpin writes to it, so that a slow one delays nobody else. */
 static void sender(struct task *tk, void *arg)
 {
@@ -101,6 +140,10 @@ static void sender(struct task *tk, void *arg)
 			send_state(tk, p);
 		else if (!list_empty(&p->replies))
 			send_reply(tk, p);
+		else if (!list_empty(&p->etrns))
+			send_etrn(tk, p);
+		else if (p->offers_first || p->offers_told < p->sp->offers.serial)
+			send_offers(tk, p);
 		else if (p->sp->closed)
 			break;
 		else
@@ -108,7 +151,24 @@ static void sender(struct task *tk, void *arg)
 	}
 	while (!list_empty(&p->replies))
 		appending_free(append_of(list_take(&p->replies)));
+	while (!list_empty(&p->etrns))
+		free(CONTAINER(list_take(&p->etrns), struct etrn, link));
 	smtpin_leave(p);
+}
+
+void append_tell_offers(struct spoold *sp)
+{
+	LIST_EACH (&sp->smtpins, struct smtpin, link, p)
+		signal_raise(&p->changed);
+}
+
+void append_offers_anew(struct spoold *sp)
+{
+	LIST_EACH (&sp->smtpins, struct smtpin, link, p) {
+		p->offers_first = true;
+		p->offers_told = 0;
+		signal_raise(&p->changed);
+	}
 }
 
 void append_tell_state(struct spoold *sp)
@@ -140,7 +200,9 @@ void append_peer(struct spoold *sp, struct channel *ch)
 	p->channel = ch;
 	p->users = 1;
 	p->state_changed = true;
+	p->offers_first = true;
 	list_init(&p->replies);
+	list_init(&p->etrns);
 	signal_init(&p->changed);
 	locum__smtpin_counters__init(&p->counters);
 	if (task_start(sp->loop, &sp->senders, "to smtpin", sender, p) < 0) {
@@ -175,6 +237,7 @@ void append_sum(const struct spoold *sp, Locum__StatusRow *row)
 		row->sessions += p->counters.sessions;
 		row->refused_total += p->counters.refused_total;
 		row->deferred_total += p->counters.deferred_total;
+		row->stress = MAX(row->stress, p->counters.stress);
 	}
 }
 
@@ -334,6 +397,36 @@ static void take(struct task *tk, struct spoold *sp, struct appending *a, Locum_
 	}
 }
 
+/* RFC 1985: what `locum flush` does for the domain, without asking DNS anew, and not as often. */
+static bool start_drain(struct spoold *sp, const char *name, uint64_t *ret_messages)
+{
+	struct domain_offer *d = offers_find(sp, str_of(name));
+	struct sched_domain *domain = sched_domain_find(sp->sched, str_of(name));
+	nsec now = loop_now(sp->loop);
+
+	*ret_messages = domain ? domain->queued : 0;
+	if (!d || !domain || (d->etrn_at && now - d->etrn_at < ETRN_EVERY))
+		return false;
+	d->etrn_at = now;
+	sched_flush(sp->sched, domain, now);
+	log_info("etrn.drain", K_Z("domain", d->name), K_INT("messages", *ret_messages));
+	signal_raise(&sp->work);
+	return true;
+}
+
+static void on_etrn(struct spoold *sp, struct smtpin *from, uint64_t call, const char *domain)
+{
+	struct etrn *e = from->etrn_count < ETRNS_MAX ? calloc(1, sizeof(*e)) : NULL;
+
+	if (!e)
+		return; /* unanswered: smtpin has a deadline */
+	e->call = call;
+	e->started = start_drain(sp, domain, &e->messages);
+	from->etrn_count++;
+	list_append(&from->etrns, &e->link);
+	signal_raise(&from->changed);
+}
+
 void append_message(struct task *tk, struct spoold *sp, struct channel *ch, struct ipc_message *m)
 {
 	struct smtpin *from = smtpin_of(sp, ch);
@@ -343,6 +436,10 @@ void append_message(struct task *tk, struct spoold *sp, struct channel *ch, stru
 		return;
 	if (m->packet->body_case == LOCUM__PACKET__BODY_SMTPIN_COUNTERS) {
 		from->counters = *m->packet->smtpin_counters;
+		return;
+	}
+	if (m->packet->body_case == LOCUM__PACKET__BODY_ETRN) {
+		on_etrn(sp, from, m->packet->call, m->packet->etrn->domain);
 		return;
 	}
 	if (m->packet->body_case != LOCUM__PACKET__BODY_APPEND)

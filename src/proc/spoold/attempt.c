@@ -176,6 +176,15 @@ static void note_silence(struct result *result, Locum__StoredState *state)
 	}
 }
 
+/* What the primary did not get as it came. Told once it has taken the message. */
+static void tell_notes(const struct result *result, const struct loaded *l)
+{
+	const Locum__Delivered *d = result->delivered;
+
+	for (size_t i = 0; d && result->first[DELIVERED] && i < d->n_notes; i++)
+		stored_event(l->state, sys_now_wall(), "note", STR_NONE, str_of(d->notes[i]));
+}
+
 /* One event a kind of outcome, in the message's story and in the log. */
 static void tell(const struct attempt *a, const struct result *result, const struct loaded *l,
 		 nsec wait)
@@ -202,6 +211,7 @@ static void tell(const struct attempt *a, const struct result *result, const str
 			K_INT("recipients", result->count[i]), K("host", host_name(host)),
 			K_Z("reply", o->reply), K_NSEC("next_try", wait));
 	}
+	tell_notes(result, l);
 }
 
 static enum sched_fate fate_of(const struct result *result, const struct loaded *l, uint32_t part)
@@ -256,6 +266,7 @@ static void report(const struct attempt *a, struct message *m, const struct resu
 		if (r.text.n == 0 && result->first[DEFERRED])
 			r.text = str_of(result->first[DEFERRED]->reply);
 	}
+	offers_seen(a->sp, str_of(m->part[a->part].entry.domain->name), d ? d->host : NULL);
 	sched_attempted(a->sp->sched, &m->part[a->part].entry, fate, &r, loop_now(a->sp->loop));
 	signal_raise(&a->sp->work);
 }
@@ -387,6 +398,8 @@ static void probe(struct task *tk, void *arg)
 		report_to = &found;
 	}
 	sched_probed(p->sp->sched, p->probe, str_of(p->domain), report_to, task_now(tk));
+	if (report_to == &found)
+		offers_seen(p->sp, str_of(p->domain), reply.packet->probed->host);
 	signal_raise(&p->sp->work);
 }
 

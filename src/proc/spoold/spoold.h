@@ -15,6 +15,7 @@
 #include "conf/conf.h"
 #include "ipc/ipc.h"
 #include "proc/spoold/finished.h"
+#include "proc/spoold/offers.h"
 #include "proc/spoold/stored.h"
 #include "sched/sched.h"
 #include "spool/spool.h"
@@ -97,6 +98,8 @@ struct spoold {
 		nsec at;
 	} held_queue[HELD_QUEUE_MAX]; /* to be moved into the held log, oldest first */
 	size_t held_first, held_count;
+
+	struct offers offers;
 
 	/* command.c */
 	struct list clients;
@@ -181,6 +184,9 @@ void append_committed(struct spoold *sp, struct appending *a);
 struct appending *append_of(struct list *link);
 /* Tells every smtpin whether the spool takes messages. */
 void append_tell_state(struct spoold *sp);
+/* Offers have changed; or everything is to be said again. */
+void append_tell_offers(struct spoold *sp);
+void append_offers_anew(struct spoold *sp);
 void append_sum(const struct spoold *sp, Locum__StatusRow *row);
 /* Answers what is committed and takes no more. */
 void append_done(struct spoold *sp);

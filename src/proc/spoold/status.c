@@ -144,8 +144,10 @@ static char *copy(struct arena *a, const char *text)
 	return copied.p ? (char *)copied.p : (char *)"";
 }
 
-static Locum__DestinationRow *destination_row(struct arena *a, const struct sched_destination *d)
+static Locum__DestinationRow *destination_row(struct arena *a, const struct spoold *sp,
+					      const struct sched_destination *d)
 {
+	const struct domain_offer *offer = offers_of_destination(sp, d);
 	Locum__DestinationRow *row = ARENA_NEW(a, Locum__DestinationRow);
 	_cleanup_(freep) char *text = NULL;
 	nsec now = sys_now(), to_wall = sys_now_wall() - now;
@@ -163,6 +165,11 @@ static Locum__DestinationRow *destination_row(struct arena *a, const struct sche
 	row->next_probe_wall = heap_has(&d->probe_timer) ? d->probe_timer.at + to_wall : 0;
 	row->queued = d->queued;
 	row->rate = sched_rate(d, now);
+	if (offer) {
+		row->seen_wall = offer->seen_wall;
+		row->offers = offer->offers;
+		row->size_bytes = offer->size_bytes;
+	}
 	row->domains = ARENA_ARRAY(a, char *, MIN(d->domain_count, (uint32_t)DOMAINS_A_ROW));
 	if (!row->domains)
 		return NULL;
@@ -195,7 +202,7 @@ static int send_destinations(struct task *tk, struct command *c)
 	row = ARENA_ARRAY(&a, Locum__DestinationRow *, max + 1);
 	for (struct sched_destination *d = sched_destination_walk(s, NULL); row && d && count < max;
 	     d = sched_destination_walk(s, d)) {
-		row[count] = destination_row(&a, d);
+		row[count] = destination_row(&a, c->client->sp, d);
 		count += row[count] != NULL;
 	}
 	if (count < max)

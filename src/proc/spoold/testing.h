@@ -63,7 +63,16 @@ struct world {
 	unsigned states_told;
 	bool accepting;
 
+	/* Which offers it told: of a.example and b.example; seen: how many in all. */
+	unsigned offers_told, offers_begun;
+	uint32_t offers[2];
+	uint64_t offers_size[2];
+
 	/* the fake smtpout */
+	bool greets; /* and offers this */
+	uint32_t its_offers;
+	uint64_t its_size;
+	const char *note;
 	struct script script;
 	Locum__Outcome by_recipient[8]; /* by the recipient's number; OUTCOME_NONE: the script's */
 	bool silent;                    /* takes questions, answers nothing */
@@ -159,6 +168,13 @@ static inline bool body_is_right(const Locum__Deliver *d, int fd)
 	return right;
 }
 
+static inline void fill_offers(const struct world *w, Locum__Host *host)
+{
+	host->greeted = w->greets;
+	host->offers = w->its_offers;
+	host->size_bytes = w->its_size;
+}
+
 static inline void answer_delivery(struct world *w, struct channel *ch, uint64_t call)
 {
 	Locum__Delivered delivered = LOCUM__DELIVERED__INIT;
@@ -168,6 +184,9 @@ static inline void answer_delivery(struct world *w, struct channel *ch, uint64_t
 	IPC_PACKET(p, DELIVERED, delivered, &delivered);
 	host.destination = (char *)"mail.example:25";
 	host.name = (char *)"mail.example";
+	fill_offers(w, &host);
+	delivered.notes = (char **)&w->note;
+	delivered.n_notes = w->note != NULL;
 	delivered.attempt = w->script.attempt;
 	delivered.text = (char *)w->script.reply;
 	delivered.host = &host;
@@ -201,7 +220,11 @@ static inline void fake_smtpout(struct task *tk, struct channel *ch, struct ipc_
 		return;
 	}
 	if (m->packet->body_case == LOCUM__PACKET__BODY_PROBE) {
+		Locum__Host host = LOCUM__HOST__INIT;
 		IPC_PACKET(p, PROBED, probed, &probed);
+
+		fill_offers(w, &host);
+		probed.host = &host;
 		w->probes++;
 		probed.attempt = w->script.probe;
 		probed.text = (char *)w->script.reply;
@@ -222,6 +245,21 @@ static inline void fake_smtpout(struct task *tk, struct channel *ch, struct ipc_
 
 /* --- ends of channels --- */
 
+static inline void fake_smtpin_offers(struct world *w, const Locum__PrimaryOffers *said)
+{
+	if (said->first) {
+		w->offers_begun++;
+		w->offers_told = 0;
+	}
+	for (size_t i = 0; i < said->n_domains; i++) {
+		size_t n = said->domains[i]->domain[0] == 'b';
+
+		w->offers_told++;
+		w->offers[n] = said->domains[i]->offers;
+		w->offers_size[n] = said->domains[i]->size_bytes;
+	}
+}
+
 static inline void fake_smtpin(struct task *tk, struct channel *ch, struct ipc_message *m,
 			       void *arg)
 {
@@ -229,6 +267,10 @@ static inline void fake_smtpin(struct task *tk, struct channel *ch, struct ipc_m
 
 	(void)tk;
 	(void)ch;
+	if (m->packet->body_case == LOCUM__PACKET__BODY_PRIMARY_OFFERS) {
+		fake_smtpin_offers(w, m->packet->primary_offers);
+		return;
+	}
 	w->states_told++;
 	w->accepting = m->packet->spool_state->accepting;
 }

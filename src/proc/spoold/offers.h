@@ -1,0 +1,68 @@
+/*
+ * offers: what each configured domain's primary said it can do when it was last seen, and when that
+ * was. smtpin announces by it (docs/decisions/0005). Learned from every delivery and probe; beside
+ * these a task of its own probes what was never seen, a few domains a second, since an answer must
+ * be there before the first mail. Such a probe says nothing about the health of a destination.
+ *
+ * Kept in the file `offers` beside the spool's own: after a restart with the primary away we can
+ * still take what it will take. The file is worth a probe, not a sync: it has a checksum, and what
+ * cannot be read counts as never seen.
+ *
+ * Bounded: one entry a configured domain. Whoever awaits holds a domain's name, not its entry.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "ipc/locum.pb-c.h"
+#include "sched/sched.h"
+#include "task/task.h"
+
+struct spoold;
+
+struct domain_offer {
+	struct map_link link;
+	struct list changed; /* of those seen, by serial; in none: never seen */
+	uint64_t serial;     /* of its last change */
+	unsigned offers;     /* enum ehlo_extension */
+	uint64_t size_bytes; /* 0: it did not say */
+	nsec seen_wall;
+	nsec seen_at;  /* the same in this life of spoold; 0: not yet */
+	nsec tried_at; /* when it was last probed from here; 0: never */
+	nsec etrn_at;  /* when ETRN last started a drain; 0: never */
+	bool configured;
+	char name[];
+};
+
+struct offers {
+	struct map by_domain;
+	struct list seen; /* by serial */
+	uint64_t serial;  /* of the last change */
+	bool unsaved;
+	nsec saved_at;
+	int dir; /* where the file is; -1: nowhere */
+};
+
+void offers_init(struct offers *o);
+void offers_done(struct offers *o);
+/* Entries for the configured domains, for no others. 0 or -ENOMEM. */
+int offers_configure(struct spoold *sp);
+/* What the file says; without one, nothing. After offers_configure. */
+void offers_load(struct spoold *sp);
+/* Writes the file when something has changed. */
+void offers_save(struct spoold *sp);
+
+struct domain_offer *offers_find(const struct spoold *sp, str domain);
+/* A host of the domain's primary was spoken to; host: NULL or with greeted unset: nothing is
+ * learned. */
+void offers_seen(struct spoold *sp, str domain, const Locum__Host *host);
+/* The newest that was seen of the destination's domains; NULL: none was. */
+const struct domain_offer *offers_of_destination(const struct spoold *sp,
+						 const struct sched_destination *d);
+/* Fills *said with what changed after that serial, as much as fits a packet; strings in the arena.
+ * Returns the serial up to which it goes. */
+uint64_t offers_fill(const struct spoold *sp, uint64_t after, struct arena *a,
+		     Locum__PrimaryOffers *said);
+/* The probes, and the file. */
+task_fn offers_keeper;
