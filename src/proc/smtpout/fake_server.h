@@ -6,6 +6,8 @@
  *	"<MAIL FROM:<a@b>"  expects exactly that line; "<*RCPT" one that begins so
  *	"=3"        expects that at least so many more lines came with the same write; "=0": none
  *	"dot"       reads a body with its final dot into server->body, decoded
+ *	"bdat"      reads "BDAT n LAST" and that many octets into server->body
+ *	"raw"       reads a body as it is on the wire, to the first CRLF.CRLF or the client's end
  *	"cut"       reads some of a body and closes
  *	"tls"       does a TLS handshake as a server
  *	"mute"      says no more, reads on until the client leaves
@@ -67,6 +69,44 @@ static inline int fake_read_body(struct task *tk, struct fake_server *s)
 	return 0;
 }
 
+/* As many octets as they come; count 0: to the first CRLF.CRLF. -ENODATA: the client left before. */
+static inline int fake_read_octets(struct task *tk, struct fake_server *s, size_t count)
+{
+	static const str end = { "\r\n.\r\n", 5 };
+
+	buf_reset(&s->body);
+	for (;;) {
+		str in = stream_pending(&s->stream);
+		ssize_t got;
+
+		while (in.n > 0 &&
+		       !(count > 0 ? s->body.n == count : str_case_ends(buf_str(&s->body), end))) {
+			assert_int_equal(buf_add(&s->body, str_first(in, 1)), 0);
+			in = str_from(in, 1);
+			stream_consume(&s->stream, 1);
+		}
+		if (count > 0 ? s->body.n == count : str_case_ends(buf_str(&s->body), end))
+			return 0;
+		got = stream_fill(tk, &s->stream, task_in(tk, FAKE_WAIT));
+		if (got <= 0)
+			return got == 0 ? -ENODATA : (int)got;
+	}
+}
+
+static inline int fake_read_chunk(struct task *tk, struct fake_server *s)
+{
+	unsigned long long count;
+	char last[8] = "";
+	str line;
+	int r = stream_line(tk, &s->stream, 2000, task_in(tk, FAKE_WAIT), &line);
+
+	if (r < 0)
+		return r;
+	if (sscanf(line.p, "BDAT %llu %4s\r", &count, last) != 2 || strcmp(last, "LAST") != 0)
+		return -EINVAL;
+	return fake_read_octets(tk, s, count);
+}
+
 static inline int fake_expect(struct task *tk, struct fake_server *s, str want)
 {
 	bool prefix = want.n > 0 && want.p[0] == '*';
@@ -126,6 +166,12 @@ static inline int fake_step(struct task *tk, struct fake_server *s, str step)
 	}
 	if (str_eq(step, STR("dot")))
 		return fake_read_body(tk, s);
+	if (str_eq(step, STR("bdat")))
+		return fake_read_chunk(tk, s);
+	if (str_eq(step, STR("raw"))) {
+		r = fake_read_octets(tk, s, 0);
+		return r == -ENODATA ? 0 : r;
+	}
 	if (str_eq(step, STR("tls")))
 		return stream_start_tls(tk, &s->stream, s->tls, true, NULL, deadline);
 	if (str_eq(step, STR("mute")))

@@ -3,7 +3,7 @@
 #include "smtp/idna.h"
 #include "task/sys.h"
 
-#define READ_BYTES 2048
+#define READ_BYTES 1024
 
 /* --- to hold --- */
 

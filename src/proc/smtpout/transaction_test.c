@@ -436,7 +436,8 @@ static void check(const struct transaction_case *k, const struct conn *c, const 
 		fail_msg("%s: body %.*s", k->requirement, STR_ARG(buf_str(&server->body)));
 	if (k->nothing_read && server->body.n > 0)
 		fail_msg("%s: a body arrived", k->requirement);
-	assert_true(h->sent_8bit_as_is == (k->eightbit && !ehlo_offers(&c->ehlo, EHLO_8BITMIME)));
+	assert_true(!!(h->notes & NOTE_8BIT_AS_IS) ==
+		    (k->eightbit && !ehlo_offers(&c->ehlo, EHLO_8BITMIME)));
 }
 
 static void transaction_task(struct task *tk, void *arg)
