@@ -64,6 +64,50 @@ static void print_client(struct cli *cli, const Locum__Client *c)
 	print_line(cli, "tls", *c->tls_version ? str_of(text) : STR("none"));
 }
 
+/* What the next host must be able to do. */
+static void print_needs(struct cli *cli, const Locum__Envelope *e)
+{
+	const struct {
+		bool set;
+		const char *word;
+	} needs[] = {
+		{ e->smtputf8, "SMTPUTF8" },
+		{ e->requiretls, "REQUIRETLS" },
+		{ e->body_binarymime, "BODY=BINARYMIME" },
+		{ e->body_8bitmime, "BODY=8BITMIME" },
+	};
+	char text[100] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < ELEMENTS(needs); i++)
+		if (needs[i].set)
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", n ? " " : "",
+					      needs[i].word);
+	print_line(cli, "declared", str_of(text));
+}
+
+/* Which reports the sender wants (RFC 3461): what stood in MAIL, and in RCPT of whom. */
+static void print_dsn(struct cli *cli, const Locum__Envelope *e)
+{
+	if (*e->dsn_ret || *e->dsn_envid)
+		print_line(cli, "dsn",
+			   str_of(arena_sprintf(&cli->arena, "%s%s%s%s%s",
+						*e->dsn_ret ? "RET=" : "", e->dsn_ret,
+						*e->dsn_ret && *e->dsn_envid ? " " : "",
+						*e->dsn_envid ? "ENVID=" : "", e->dsn_envid)));
+	for (size_t i = 0; i < e->n_recipients; i++) {
+		const Locum__Recipient *r = e->recipients[i];
+
+		if (*r->notify || *r->orcpt)
+			print_line(cli, "dsn",
+				   str_of(arena_sprintf(
+					   &cli->arena, "%.*s%s%s%s%s",
+					   STR_ARG(str_first(str_bytes(r->address), 1000)),
+					   *r->notify ? " NOTIFY=" : "", r->notify,
+					   *r->orcpt ? " ORCPT=" : "", r->orcpt)));
+	}
+}
+
 static void print_envelope(struct cli *cli, const struct story *s)
 {
 	Locum__Envelope *e =
@@ -74,8 +118,11 @@ static void print_envelope(struct cli *cli, const struct story *s)
 		print_client(cli, e->client);
 	else if (s->message)
 		print_line(cli, "client", str_of(s->message->client));
-	if (e)
-		locum__envelope__free_unpacked(e, NULL);
+	if (!e)
+		return;
+	print_needs(cli, e);
+	print_dsn(cli, e);
+	locum__envelope__free_unpacked(e, NULL);
 }
 
 static void print_message(struct cli *cli, const Locum__MessageRow *m)

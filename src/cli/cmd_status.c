@@ -33,11 +33,23 @@ static void js_status(json_t *o, const Locum__StatusRow *s)
 	json_object_set_new(o, "bytes_free", js_number(s->bytes_free));
 	json_object_set_new(o, "bytes_reserve", js_number(s->bytes_reserve));
 	json_object_set_new(o, "sessions", js_number(s->sessions));
+	json_object_set_new(o, "stress", json_string(word_stress(s->stress)));
 	json_object_set_new(o, "accepted_total", js_number(s->accepted_total));
 	json_object_set_new(o, "refused_total", js_number(s->refused_total));
 	json_object_set_new(o, "deferred_total", js_number(s->deferred_total));
 	json_object_set_new(o, "delivered_total", js_number(s->delivered_total));
 	json_object_set_new(o, "alerts", js_alerts(s));
+}
+
+static json_t *js_offers(uint32_t offers)
+{
+	json_t *all = json_array();
+	const struct offer_word *w;
+
+	for (size_t i = 0; (w = word_offer(i)); i++)
+		if (offers & w->bit)
+			json_array_append_new(all, json_string(w->keyword));
+	return all;
 }
 
 static json_t *js_destination(const Locum__DestinationRow *d)
@@ -56,6 +68,10 @@ static json_t *js_destination(const Locum__DestinationRow *d)
 	for (size_t i = 0; i < d->n_domains; i++)
 		json_array_append_new(domains, js_text(str_of(d->domains[i])));
 	json_object_set_new(o, "domains", domains);
+	json_object_set_new(o, "seen", js_time(d->seen_wall));
+	json_object_set_new(o, "offers", js_offers(d->offers));
+	json_object_set_new(o, "size_limit",
+			    d->size_bytes ? js_number(d->size_bytes) : json_null());
 	return o;
 }
 
@@ -124,8 +140,9 @@ static void print_numbers(struct cli *cli, const Locum__StatusRow *s)
 		fprintf(out, " (%s held)", format_count(s->messages_held, b));
 	fprintf(out, ", %s, %s on disk\n", format_bytes(s->bytes, c),
 		format_bytes(s->spool_bytes, d));
-	fprintf(out, "sessions   %s now; since start %s messages accepted, %s delivered\n",
-		format_count(s->sessions, a), format_count(s->accepted_total, b),
+	fprintf(out, "sessions   %s now%s%s; since start %s messages accepted, %s delivered\n",
+		format_count(s->sessions, a), s->stress ? ", stress: " : "",
+		s->stress ? word_stress(s->stress) : "", format_count(s->accepted_total, b),
 		format_count(s->delivered_total, c));
 	fprintf(out, "           %s refused, %s deferred\n", format_count(s->refused_total, a),
 		format_count(s->deferred_total, b));
@@ -135,15 +152,31 @@ static void print_numbers(struct cli *cli, const Locum__StatusRow *s)
 	}
 }
 
+/* "9.5 MiB 8BITMIME DSN"; empty: never seen. */
+static const char *offers_text(const Locum__DestinationRow *d, char *text, size_t size)
+{
+	char bytes[FORMAT_SIZE];
+	const struct offer_word *w;
+	size_t n = 0;
+
+	text[0] = '\0';
+	if (d->size_bytes)
+		n = (size_t)snprintf(text, size, "%s", format_bytes(d->size_bytes, bytes));
+	for (size_t i = 0; (w = word_offer(i)) && n < size; i++)
+		if (w->shown && d->offers & w->bit)
+			n += (size_t)snprintf(text + n, size - n, "%s%s", n ? " " : "", w->keyword);
+	return *text || !d->seen_wall ? text : "nothing";
+}
+
 static int print_destinations(struct cli *cli, const struct answers *a)
 {
 	static const struct table_column columns[] = {
-		{ "PRIMARY", false },  { "STATE", false },     { "SINCE", false },
-		{ "QUEUED", true },    { "SENDING", true },    { "PER S", true },
-		{ "NEXT TRY", false }, { "LAST WORD", false },
+		{ "PRIMARY", false },  { "STATE", false },  { "SINCE", false },
+		{ "QUEUED", true },    { "SENDING", true }, { "PER S", true },
+		{ "NEXT TRY", false }, { "OFFERS", false }, { "LAST WORD", false },
 	};
 	_cleanup_(table_done) struct table t;
-	char text[FORMAT_SIZE];
+	char text[FORMAT_SIZE], offers[200];
 
 	table_init(&t, columns, ELEMENTS(columns));
 	for (size_t i = 0; i < a->row_count; i++) {
@@ -158,6 +191,7 @@ static int print_destinations(struct cli *cli, const struct answers *a)
 		table_addf(&t, "%u/%u", d->in_flight, d->window);
 		table_addf(&t, "%.1f", d->rate);
 		table_add(&t, str_of(format_when(d->next_probe_wall, cli->now_wall, text)));
+		table_add(&t, str_of(offers_text(d, offers, sizeof(offers))));
 		table_add(&t, str_of(d->text));
 	}
 	if (t.cell_count)

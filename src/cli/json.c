@@ -121,6 +121,8 @@ static json_t *js_envelope_recipients(const Locum__Envelope *e)
 		json_object_set_new(o, "domain", js_text(str_of(e->recipients[i]->domain)));
 		json_object_set_new(o, "primary",
 				    json_string(word_primary(e->recipients[i]->primary)));
+		json_object_set_new(o, "notify", js_text(str_of(e->recipients[i]->notify)));
+		json_object_set_new(o, "orcpt", js_text(str_of(e->recipients[i]->orcpt)));
 		json_array_append_new(all, o);
 	}
 	return all;
@@ -141,6 +143,11 @@ json_t *js_envelope(ProtobufCBinaryData packed)
 	json_object_set_new(o, "arrived", js_time(e->arrived_wall));
 	json_object_set_new(o, "hostname", js_text(str_of(e->hostname)));
 	json_object_set_new(o, "body_8bitmime", json_boolean(e->body_8bitmime));
+	json_object_set_new(o, "body_binarymime", json_boolean(e->body_binarymime));
+	json_object_set_new(o, "smtputf8", json_boolean(e->smtputf8));
+	json_object_set_new(o, "requiretls", json_boolean(e->requiretls));
+	json_object_set_new(o, "dsn_ret", js_text(str_of(e->dsn_ret)));
+	json_object_set_new(o, "dsn_envid", js_text(str_of(e->dsn_envid)));
 	json_object_set_new(o, "body_bytes", js_number(e->body_bytes));
 	locum__envelope__free_unpacked(e, NULL);
 	return o;

@@ -182,6 +182,9 @@ static const char story_text[] =
 	"from       alice\\x1b[2J@src.test\n"
 	"client     out.src.test [192.0.2.1]:4711, EHLO out.src.test, listener mx\n"
 	"tls        TLSv1.3 TLS_AES_256_GCM_SHA384\n"
+	"declared   SMTPUTF8 REQUIRETLS\n"
+	"dsn        RET=HDRS ENVID=q1\n"
+	"dsn        jan@example.cz NOTIFY=FAILURE ORCPT=rfc822;j@example.cz\n"
 	"\n"
 	"RECIPIENT       STATE   TRIES  NEXT TRY  LAST REPLY\n"
 	"jan@example.cz  held        2  -         550 5.1.1 no such user\n"
@@ -240,6 +243,14 @@ static void show_as_json(void **state)
 	e = json_object_get(o, "envelope");
 	assert_string_equal(json_string_value(json_object_get(e, "reverse_path")),
 			    "alice@src.test");
+	assert_true(json_is_true(json_object_get(e, "smtputf8")));
+	assert_true(json_is_true(json_object_get(e, "requiretls")));
+	assert_true(json_is_false(json_object_get(e, "body_binarymime")));
+	assert_string_equal(json_string_value(json_object_get(e, "dsn_ret")), "HDRS");
+	assert_string_equal(json_string_value(json_object_get(e, "dsn_envid")), "q1");
+	assert_string_equal(json_string_value(json_object_get(
+				    json_array_get(json_object_get(e, "recipients"), 0), "notify")),
+			    "FAILURE");
 	assert_string_equal(
 		json_string_value(json_object_get(json_object_get(e, "client"), "tls_version")),
 		"TLSv1.3");

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "cli/client.h"
+#include "smtp/ehlo.h"
 #include "task/sys.h"
 
 #include <fcntl.h>
@@ -363,6 +364,11 @@ static inline ProtobufCBinaryData the_envelope(void)
 	e.arrived_wall = NOW - 192 * NSEC_S;
 	e.hostname = W("mx2.example.net");
 	e.body_bytes = 9;
+	e.smtputf8 = e.requiretls = true;
+	e.dsn_ret = W("HDRS");
+	e.dsn_envid = W("q1");
+	r.notify = W("FAILURE");
+	r.orcpt = W("rfc822;j@example.cz");
 	return (ProtobufCBinaryData){ locum__envelope__pack(&e, envelope_bytes), envelope_bytes };
 }
 
@@ -392,6 +398,7 @@ static inline void script_status(void)
 	status_row.delivered_total = 4444;
 	status_row.refused_total = 34;
 	status_row.deferred_total = 5;
+	status_row.stress = 1;
 	status_row.alerts = alerts;
 	status_row.n_alerts = 1;
 	script_add()->status = &status_row;
@@ -403,6 +410,9 @@ static inline void script_status(void)
 	destination_row.queued = 1233;
 	destination_row.window = 1;
 	destination_row.next_probe_wall = NOW + 4 * NSEC_S;
+	destination_row.seen_wall = NOW - NSEC_HOUR;
+	destination_row.offers = EHLO_SIZE | EHLO_STARTTLS | EHLO_DSN;
+	destination_row.size_bytes = 10 << 20;
 	destination_row.domains = domains;
 	destination_row.n_domains = 1;
 	script_add()->destination = &destination_row;

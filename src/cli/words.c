@@ -1,5 +1,7 @@
 #include "cli/words.h"
 
+#include "smtp/ehlo.h"
+
 struct word {
 	const char *text;
 	enum colour colour;
@@ -49,4 +51,34 @@ const char *word_message(Locum__MessageState state)
 enum colour colour_message(Locum__MessageState state)
 {
 	return find(message_words, ELEMENTS(message_words), state)->colour;
+}
+
+const char *word_stress(uint32_t stress)
+{
+	static const char *const words[] = { "none", "busy", "full" };
+
+	return stress < ELEMENTS(words) ? words[stress] : "?";
+}
+
+/* Those that decide what it can take; the others only make it quicker. */
+static const struct offer_word offer_words[] = {
+	{ "STARTTLS", EHLO_STARTTLS, true },
+	{ "8BITMIME", EHLO_8BITMIME, true },
+	{ "SMTPUTF8", EHLO_SMTPUTF8, true },
+	{ "DSN", EHLO_DSN, true },
+	{ "CHUNKING", EHLO_CHUNKING, true },
+	{ "BINARYMIME", EHLO_BINARYMIME, true },
+	{ "REQUIRETLS", EHLO_REQUIRETLS, true },
+	{ "SIZE", EHLO_SIZE, false },
+	{ "PIPELINING", EHLO_PIPELINING, false },
+	{ "ENHANCEDSTATUSCODES", EHLO_ENHANCEDSTATUSCODES, false },
+	{ "XCLIENT", EHLO_XCLIENT, false },
+	{ "XFORWARD", EHLO_XFORWARD, false },
+	{ "ETRN", EHLO_ETRN, false },
+	{ "AUTH", EHLO_AUTH, false },
+};
+
+const struct offer_word *word_offer(size_t number)
+{
+	return number < ELEMENTS(offer_words) ? &offer_words[number] : NULL;
 }
