@@ -114,7 +114,7 @@ static int send_offers(struct task *tk, struct smtpin *p)
 	arena_init(&a, OFFERS_ARENA_MAX);
 	said.first = p->offers_first;
 	p->offers_first = false;
-	p->offers_told = offers_fill(p->sp, p->offers_told, &a, &said);
+	p->offers_told = known_fill(p->sp, p->offers_told, &a, &said);
 	return ipc_send(tk, p->channel, &packet, -1, task_in(tk, REPLY_DEADLINE));
 }
 
@@ -142,7 +142,7 @@ static void sender(struct task *tk, void *arg)
 			send_reply(tk, p);
 		else if (!list_empty(&p->etrns))
 			send_etrn(tk, p);
-		else if (p->offers_first || p->offers_told < p->sp->offers.serial)
+		else if (p->offers_first || p->offers_told < p->sp->known.serial)
 			send_offers(tk, p);
 		else if (p->sp->closed)
 			break;
@@ -400,7 +400,7 @@ static void take(struct task *tk, struct spoold *sp, struct appending *a, Locum_
 /* RFC 1985: what `locum flush` does for the domain, without asking DNS anew, and not as often. */
 static bool start_drain(struct spoold *sp, const char *name, uint64_t *ret_messages)
 {
-	struct domain_offer *d = offers_find(sp, str_of(name));
+	struct domain_offer *d = known_find(sp, str_of(name));
 	struct sched_domain *domain = sched_domain_find(sp->sched, str_of(name));
 	nsec now = loop_now(sp->loop);
 

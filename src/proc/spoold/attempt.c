@@ -266,7 +266,7 @@ static void report(const struct attempt *a, struct message *m, const struct resu
 		if (r.text.n == 0 && result->first[DEFERRED])
 			r.text = str_of(result->first[DEFERRED]->reply);
 	}
-	offers_seen(a->sp, str_of(m->part[a->part].entry.domain->name), d ? d->host : NULL);
+	known_seen(a->sp, str_of(m->part[a->part].entry.domain->name), d ? d->host : NULL);
 	sched_attempted(a->sp->sched, &m->part[a->part].entry, fate, &r, loop_now(a->sp->loop));
 	signal_raise(&a->sp->work);
 }
@@ -399,7 +399,7 @@ static void probe(struct task *tk, void *arg)
 	}
 	sched_probed(p->sp->sched, p->probe, str_of(p->domain), report_to, task_now(tk));
 	if (report_to == &found)
-		offers_seen(p->sp, str_of(p->domain), reply.packet->probed->host);
+		known_seen(p->sp, str_of(p->domain), reply.packet->probed->host);
 	signal_raise(&p->sp->work);
 }
 

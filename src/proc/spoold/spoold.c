@@ -101,7 +101,7 @@ static int configure(struct spoold *sp)
 			return r;
 	}
 	signal_raise(&sp->work);
-	return offers_configure(sp);
+	return known_configure(sp);
 }
 
 void spoold_reconfigure(struct spoold *sp, struct conf *conf)
@@ -128,7 +128,7 @@ static void init(struct spoold *sp, struct loop *loop, struct conf *conf)
 	sp->smtpout_gone_at = sys_now();
 	sp->accepting = true;
 	map_init(&sp->messages);
-	offers_init(&sp->offers);
+	known_init(&sp->known);
 	finished_init(&sp->finished);
 	list_init(&sp->committing);
 	list_init(&sp->unsaved);
@@ -163,7 +163,7 @@ int spoold_new(struct loop *loop, struct conf *conf, const char *dir, struct spo
 		r = spool_usage(sp->spool, &sp->usage);
 	if (r < 0)
 		return r;
-	offers_load(sp);
+	known_load(sp);
 	*ret_spoold = TAKE(sp);
 	return 0;
 }
@@ -177,7 +177,7 @@ int spoold_start(struct spoold *sp)
 	if (r == 0)
 		r = task_start(sp->loop, &sp->house, "housekeeping", housekeeping, sp);
 	if (r == 0)
-		r = task_start(sp->loop, &sp->house, "offers", offers_keeper, sp);
+		r = task_start(sp->loop, &sp->house, "offers", known_keeper, sp);
 	return r;
 }
 
@@ -203,7 +203,7 @@ void spoold_stop(struct task *tk, struct spoold *sp)
 	group_wait(tk, &sp->probes, task_in(tk, NSEC_S));
 	group_wait(tk, &sp->commands, task_in(tk, NSEC_S));
 	commit_sync(sp);
-	offers_save(sp);
+	known_save(sp);
 }
 
 void spoold_free(struct spoold *sp)
@@ -217,7 +217,7 @@ void spoold_free(struct spoold *sp)
 		message_free(sp, CONTAINER(link, struct message, link));
 	}
 	map_done(&sp->messages);
-	offers_done(&sp->offers);
+	known_done(&sp->known);
 	finished_done(&sp->finished);
 	sched_free(sp->sched);
 	if (sp->spool)

@@ -15,7 +15,7 @@
 #include "conf/conf.h"
 #include "ipc/ipc.h"
 #include "proc/spoold/finished.h"
-#include "proc/spoold/offers.h"
+#include "proc/spoold/known.h"
 #include "proc/spoold/stored.h"
 #include "sched/sched.h"
 #include "spool/spool.h"
@@ -99,7 +99,7 @@ struct spoold {
 	} held_queue[HELD_QUEUE_MAX]; /* to be moved into the held log, oldest first */
 	size_t held_first, held_count;
 
-	struct offers offers;
+	struct known known;
 
 	/* command.c */
 	struct list clients;

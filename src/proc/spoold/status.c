@@ -147,7 +147,7 @@ static char *copy(struct arena *a, const char *text)
 static Locum__DestinationRow *destination_row(struct arena *a, const struct spoold *sp,
 					      const struct sched_destination *d)
 {
-	const struct domain_offer *offer = offers_of_destination(sp, d);
+	const struct domain_offer *offer = known_of_destination(sp, d);
 	Locum__DestinationRow *row = ARENA_NEW(a, Locum__DestinationRow);
 	_cleanup_(freep) char *text = NULL;
 	nsec now = sys_now(), to_wall = sys_now_wall() - now;

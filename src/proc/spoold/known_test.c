@@ -34,9 +34,9 @@ WORLD_TEST(what_a_delivery_sees_is_told_to_smtpin)
 	UNTIL(w, w->offers_told == 1);
 	assert_int_equal(w->offers[0], SOME);
 	assert_int_equal(w->offers_size[0], 5000);
-	assert_non_null(offers_find(w->sp, STR("A.example")));
-	assert_true(offers_find(w->sp, STR("a.example"))->seen_wall > 0);
-	assert_false(offers_find(w->sp, STR("b.example"))->seen_wall);
+	assert_non_null(known_find(w->sp, STR("A.example")));
+	assert_true(known_find(w->sp, STR("a.example"))->seen_wall > 0);
+	assert_false(known_find(w->sp, STR("b.example"))->seen_wall);
 }
 
 WORLD_TEST(a_host_that_did_not_greet_says_nothing)
@@ -85,9 +85,9 @@ WORLD_TEST(what_was_seen_outlives_a_restart)
 	UNTIL(w, w->offers_begun == 2 && w->offers_told == 1);
 	assert_int_equal(w->offers[0], SOME);
 	assert_int_equal(w->offers_size[0], 9);
-	assert_true(offers_find(w->sp, STR("a.example"))->seen_wall > 0);
+	assert_true(known_find(w->sp, STR("a.example"))->seen_wall > 0);
 	/* Not of this life: to be asked again. */
-	assert_false(offers_find(w->sp, STR("a.example"))->seen_at);
+	assert_false(known_find(w->sp, STR("a.example"))->seen_at);
 }
 
 static void damage(const struct world *w, long at)
@@ -116,7 +116,7 @@ WORLD_TEST(a_damaged_file_counts_as_nothing)
 		world_stop(w);
 		damage(w, places[i]);
 		world_start(w);
-		assert_false(offers_find(w->sp, STR("a.example"))->seen_wall);
+		assert_false(known_find(w->sp, STR("a.example"))->seen_wall);
 	}
 }
 
@@ -132,7 +132,7 @@ WORLD_TEST(a_new_configuration_begins_anew)
 	UNTIL(w, w->offers_told == 2);
 	spoold_reconfigure(w->sp, conf);
 	UNTIL(w, w->offers_begun == 2 && w->offers_told == 1);
-	assert_null(offers_find(w->sp, STR("a.example")));
+	assert_null(known_find(w->sp, STR("a.example")));
 	assert_int_equal(w->offers[1], SOME);
 	conf_unref(conf);
 }
@@ -174,10 +174,10 @@ WORLD_TEST(offers_go_in_packets_that_fit)
 		assert_non_null(d);
 		memset(d->name, 'x', 240);
 		snprintf(d->name + 200, 20, "%u", i);
-		d->serial = ++sp->offers.serial;
+		d->serial = ++sp->known.serial;
 		list_init(&d->changed);
-		list_append(&sp->offers.seen, &d->changed);
-		assert_int_equal(map_insert(&sp->offers.by_domain, &d->link, i), 0);
+		list_append(&sp->known.seen, &d->changed);
+		assert_int_equal(map_insert(&sp->known.by_domain, &d->link, i), 0);
 	}
 	arena_init(&a, (size_t)16 << 20);
 	do {
@@ -185,14 +185,14 @@ WORLD_TEST(offers_go_in_packets_that_fit)
 		IPC_PACKET(packet, PRIMARY_OFFERS, primary_offers, &said);
 
 		before = at;
-		at = offers_fill(sp, at, &a, &said);
+		at = known_fill(sp, at, &a, &said);
 		assert_true(locum__packet__get_packed_size(&packet) <= IPC_PACKET_MAX);
 		domains += said.n_domains;
 		packets += said.n_domains > 0;
 	} while (at != before);
 	assert_int_equal(domains, 3000);
 	assert_true(packets >= 3);
-	assert_int_equal(at, sp->offers.serial);
+	assert_int_equal(at, sp->known.serial);
 }
 
 /* --- ETRN --- */

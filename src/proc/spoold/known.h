@@ -1,5 +1,5 @@
 /*
- * offers: what each configured domain's primary said it can do when it was last seen, and when that
+ * known: what each configured domain's primary said it can do when it was last seen, and when that
  * was. smtpin announces by it (docs/decisions/0005). Learned from every delivery and probe; beside
  * these a task of its own probes what was never seen, a few domains a second, since an answer must
  * be there before the first mail. Such a probe says nothing about the health of a destination.
@@ -35,7 +35,7 @@ struct domain_offer {
 	char name[];
 };
 
-struct offers {
+struct known {
 	struct map by_domain;
 	struct list seen; /* by serial */
 	uint64_t serial;  /* of the last change */
@@ -44,25 +44,25 @@ struct offers {
 	int dir; /* where the file is; -1: nowhere */
 };
 
-void offers_init(struct offers *o);
-void offers_done(struct offers *o);
+void known_init(struct known *o);
+void known_done(struct known *o);
 /* Entries for the configured domains, for no others. 0 or -ENOMEM. */
-int offers_configure(struct spoold *sp);
-/* What the file says; without one, nothing. After offers_configure. */
-void offers_load(struct spoold *sp);
+int known_configure(struct spoold *sp);
+/* What the file says; without one, nothing. After known_configure. */
+void known_load(struct spoold *sp);
 /* Writes the file when something has changed. */
-void offers_save(struct spoold *sp);
+void known_save(struct spoold *sp);
 
-struct domain_offer *offers_find(const struct spoold *sp, str domain);
+struct domain_offer *known_find(const struct spoold *sp, str domain);
 /* A host of the domain's primary was spoken to; host: NULL or with greeted unset: nothing is
  * learned. */
-void offers_seen(struct spoold *sp, str domain, const Locum__Host *host);
+void known_seen(struct spoold *sp, str domain, const Locum__Host *host);
 /* The newest that was seen of the destination's domains; NULL: none was. */
-const struct domain_offer *offers_of_destination(const struct spoold *sp,
-						 const struct sched_destination *d);
+const struct domain_offer *known_of_destination(const struct spoold *sp,
+						const struct sched_destination *d);
 /* Fills *said with what changed after that serial, as much as fits a packet; strings in the arena.
  * Returns the serial up to which it goes. */
-uint64_t offers_fill(const struct spoold *sp, uint64_t after, struct arena *a,
-		     Locum__PrimaryOffers *said);
+uint64_t known_fill(const struct spoold *sp, uint64_t after, struct arena *a,
+		    Locum__PrimaryOffers *said);
 /* The probes, and the file. */
-task_fn offers_keeper;
+task_fn known_keeper;

@@ -1,4 +1,4 @@
-#include "proc/spoold/offers.h"
+#include "proc/spoold/known.h"
 
 #include "base/cleanup.h"
 #include "base/crc32c.h"
@@ -33,21 +33,21 @@ static uint64_t hash(str name)
 	return str_hash(name, seed, true);
 }
 
-void offers_init(struct offers *o)
+void known_init(struct known *o)
 {
-	*o = (struct offers){ .dir = -1 };
+	*o = (struct known){ .dir = -1 };
 	map_init(&o->by_domain);
 	list_init(&o->seen);
 }
 
-static void forget(struct offers *o, struct domain_offer *d)
+static void forget(struct known *o, struct domain_offer *d)
 {
 	map_remove(&o->by_domain, &d->link);
 	list_remove(&d->changed);
 	free(d);
 }
 
-void offers_done(struct offers *o)
+void known_done(struct known *o)
 {
 	struct map_link *link;
 
@@ -59,9 +59,9 @@ void offers_done(struct offers *o)
 	o->dir = -1;
 }
 
-struct domain_offer *offers_find(const struct spoold *sp, str domain)
+struct domain_offer *known_find(const struct spoold *sp, str domain)
 {
-	MAP_FIND (&sp->offers.by_domain, hash(domain), struct domain_offer, link, d)
+	MAP_FIND (&sp->known.by_domain, hash(domain), struct domain_offer, link, d)
 		if (str_case_eq(str_of(d->name), domain))
 			return d;
 	return NULL;
@@ -71,7 +71,7 @@ struct domain_offer *offers_find(const struct spoold *sp, str domain)
 
 static int add(struct spoold *sp, str name)
 {
-	struct domain_offer *d = offers_find(sp, name);
+	struct domain_offer *d = known_find(sp, name);
 	int r;
 
 	if (!d) {
@@ -80,7 +80,7 @@ static int add(struct spoold *sp, str name)
 			return -ENOMEM;
 		memcpy(d->name, name.p, name.n);
 		list_init(&d->changed);
-		r = map_insert(&sp->offers.by_domain, &d->link, hash(name));
+		r = map_insert(&sp->known.by_domain, &d->link, hash(name));
 		if (r < 0) {
 			free(d);
 			return r;
@@ -90,9 +90,9 @@ static int add(struct spoold *sp, str name)
 	return 0;
 }
 
-int offers_configure(struct spoold *sp)
+int known_configure(struct spoold *sp)
 {
-	struct map *map = &sp->offers.by_domain;
+	struct map *map = &sp->known.by_domain;
 	struct map_link *link, *next;
 	int r = 0;
 
@@ -105,7 +105,7 @@ int offers_configure(struct spoold *sp)
 
 		next = map_walk(map, link);
 		if (!d->configured)
-			forget(&sp->offers, d);
+			forget(&sp->known, d);
 	}
 	append_offers_anew(sp);
 	return r;
@@ -123,10 +123,10 @@ static void note(struct spoold *sp, struct domain_offer *d, unsigned offers, uin
 		return;
 	d->offers = offers;
 	d->size_bytes = size_bytes;
-	d->serial = ++sp->offers.serial;
+	d->serial = ++sp->known.serial;
 	list_remove(&d->changed);
-	list_append(&sp->offers.seen, &d->changed);
-	sp->offers.unsaved = true;
+	list_append(&sp->known.seen, &d->changed);
+	sp->known.unsaved = true;
 	append_tell_offers(sp);
 }
 
@@ -135,9 +135,9 @@ static bool is_news(const struct domain_offer *d, const Locum__Host *host)
 	return !d->seen_at || d->offers != host->offers || d->size_bytes != host->size_bytes;
 }
 
-void offers_seen(struct spoold *sp, str domain, const Locum__Host *host)
+void known_seen(struct spoold *sp, str domain, const Locum__Host *host)
 {
-	struct domain_offer *d = offers_find(sp, domain);
+	struct domain_offer *d = known_find(sp, domain);
 	const struct sched_domain *s = sched_domain_find(sp->sched, domain);
 	bool news;
 
@@ -149,19 +149,19 @@ void offers_seen(struct spoold *sp, str domain, const Locum__Host *host)
 	if (!news || !s || !str_eq(str_of(s->destination->key), str_of(host->destination)))
 		return;
 	LIST_EACH (&s->destination->domains, struct sched_domain, in_destination, other) {
-		d = offers_find(sp, str_of(other->name));
+		d = known_find(sp, str_of(other->name));
 		if (d)
 			note(sp, d, host->offers, host->size_bytes);
 	}
 }
 
-const struct domain_offer *offers_of_destination(const struct spoold *sp,
-						 const struct sched_destination *destination)
+const struct domain_offer *known_of_destination(const struct spoold *sp,
+						const struct sched_destination *destination)
 {
 	const struct domain_offer *newest = NULL;
 
 	LIST_EACH (&destination->domains, struct sched_domain, in_destination, domain) {
-		const struct domain_offer *d = offers_find(sp, str_of(domain->name));
+		const struct domain_offer *d = known_find(sp, str_of(domain->name));
 
 		if (d && d->seen_wall && (!newest || d->seen_wall > newest->seen_wall))
 			newest = d;
@@ -186,15 +186,15 @@ static Locum__DomainOffers *row_of(const struct domain_offer *d, struct arena *a
 	return row;
 }
 
-uint64_t offers_fill(const struct spoold *sp, uint64_t after, struct arena *a,
-		     Locum__PrimaryOffers *said)
+uint64_t known_fill(const struct spoold *sp, uint64_t after, struct arena *a,
+		    Locum__PrimaryOffers *said)
 {
-	size_t max = sp->offers.by_domain.count, bytes = 0;
+	size_t max = sp->known.by_domain.count, bytes = 0;
 
 	said->domains = ARENA_ARRAY(a, Locum__DomainOffers *, max + 1);
 	if (!said->domains)
 		return after;
-	LIST_EACH (&sp->offers.seen, struct domain_offer, changed, d) {
+	LIST_EACH (&sp->known.seen, struct domain_offer, changed, d) {
 		Locum__DomainOffers *row;
 
 		if (d->serial <= after)
@@ -208,7 +208,7 @@ uint64_t offers_fill(const struct spoold *sp, uint64_t after, struct arena *a,
 		said->domains[said->n_domains++] = row;
 		after = d->serial;
 	}
-	return sp->offers.serial;
+	return sp->known.serial;
 }
 
 /* --- the file --- */
@@ -229,7 +229,7 @@ static bool restore(struct spoold *sp, str file)
 		return false;
 	for (size_t i = 0; i < said->n_domains; i++) {
 		const Locum__DomainOffers *row = said->domains[i];
-		struct domain_offer *d = offers_find(sp, str_of(row->domain));
+		struct domain_offer *d = known_find(sp, str_of(row->domain));
 
 		if (!d || row->seen_wall <= 0)
 			continue;
@@ -238,21 +238,21 @@ static bool restore(struct spoold *sp, str file)
 		d->seen_at = 0;
 	}
 	locum__primary_offers__free_unpacked(said, NULL);
-	sp->offers.unsaved = false;
+	sp->known.unsaved = false;
 	return true;
 }
 
-void offers_load(struct spoold *sp)
+void known_load(struct spoold *sp)
 {
 	_cleanup_(closep) int fd = -1;
 	_cleanup_(buf_done) struct buf file = { 0 };
 	uint64_t bytes = 0;
 	ssize_t got = 0;
 
-	sp->offers.dir = sys_open_dir(sp->dir);
-	if (sp->offers.dir < 0)
+	sp->known.dir = sys_open_dir(sp->dir);
+	if (sp->known.dir < 0)
 		return;
-	fd = sys_open_at(sp->offers.dir, FILE_NAME, O_RDONLY, 0);
+	fd = sys_open_at(sp->known.dir, FILE_NAME, O_RDONLY, 0);
 	if (fd < 0)
 		return;
 	buf_init(&file, FILE_BYTES_MAX);
@@ -272,8 +272,8 @@ static int pack(const struct spoold *sp, struct buf *to)
 	size_t bytes;
 
 	arena_init(&a, FILE_BYTES_MAX);
-	said.domains = ARENA_ARRAY(&a, Locum__DomainOffers *, sp->offers.by_domain.count + 1);
-	LIST_EACH (&sp->offers.seen, struct domain_offer, changed, d) {
+	said.domains = ARENA_ARRAY(&a, Locum__DomainOffers *, sp->known.by_domain.count + 1);
+	LIST_EACH (&sp->known.seen, struct domain_offer, changed, d) {
 		Locum__DomainOffers *row = said.domains ? row_of(d, &a) : NULL;
 
 		if (!row)
@@ -304,22 +304,22 @@ static int replace(int dir, str bytes)
 	return r < 0 ? r : sys_rename_at(dir, FILE_NEW, FILE_NAME);
 }
 
-void offers_save(struct spoold *sp)
+void known_save(struct spoold *sp)
 {
 	_cleanup_(buf_done) struct buf file = { 0 };
 	int r;
 
-	if (!sp->offers.unsaved || sp->offers.dir < 0)
+	if (!sp->known.unsaved || sp->known.dir < 0)
 		return;
 	buf_init(&file, FILE_BYTES_MAX);
 	r = pack(sp, &file);
 	if (r == 0)
-		r = replace(sp->offers.dir, buf_str(&file));
+		r = replace(sp->known.dir, buf_str(&file));
 	if (r < 0)
 		log_warn("offers.not_saved", K_ERR(r));
 	/* On a failure not at once again: it is the next change's. */
-	sp->offers.unsaved = false;
-	sp->offers.saved_at = sys_now();
+	sp->known.unsaved = false;
+	sp->known.saved_at = sys_now();
 }
 
 /* --- probes --- */
@@ -353,7 +353,7 @@ static void ask(struct task *tk, void *arg)
 	/* Where it is the scheduler may know; how it does it finds out itself. */
 	if (domain && host && *host->destination)
 		sched_domain_hint(a->sp->sched, domain, str_of(host->destination), task_now(tk));
-	offers_seen(a->sp, str_of(a->domain), host);
+	known_seen(a->sp, str_of(a->domain), host);
 }
 
 static bool is_due(const struct domain_offer *d, nsec now)
@@ -365,7 +365,7 @@ static bool is_due(const struct domain_offer *d, nsec now)
 
 static struct domain_offer *next_due(const struct spoold *sp, nsec now)
 {
-	const struct map *map = &sp->offers.by_domain;
+	const struct map *map = &sp->known.by_domain;
 
 	for (struct map_link *link = map_walk(map, NULL); link; link = map_walk(map, link)) {
 		struct domain_offer *d = CONTAINER(link, struct domain_offer, link);
@@ -385,7 +385,7 @@ static void mark_tried(struct spoold *sp, struct domain_offer *d, nsec now)
 	if (!s)
 		return;
 	LIST_EACH (&s->destination->domains, struct sched_domain, in_destination, other) {
-		d = offers_find(sp, str_of(other->name));
+		d = known_find(sp, str_of(other->name));
 		if (d)
 			d->tried_at = now;
 	}
@@ -410,7 +410,7 @@ static bool may_probe(struct spoold *sp)
 	return !sp->stopping && deliver_smtpout(sp) && group_count(&sp->probes) < PROBES_AT_ONCE;
 }
 
-void offers_keeper(struct task *tk, void *arg)
+void known_keeper(struct task *tk, void *arg)
 {
 	struct spoold *sp = arg;
 	nsec pause = START_WAIT;
@@ -421,8 +421,8 @@ void offers_keeper(struct task *tk, void *arg)
 
 		if (d)
 			probe(sp, d, now);
-		if (now - sp->offers.saved_at >= SAVE_EVERY)
-			offers_save(sp);
+		if (now - sp->known.saved_at >= SAVE_EVERY)
+			known_save(sp);
 		pause = d ? PROBE_PAUSE : LOOK_PAUSE;
 	}
 }
