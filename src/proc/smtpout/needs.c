@@ -14,18 +14,19 @@ static void hold(struct handover_recipient *to, str why)
 	to->reply = why;
 }
 
-/* "mx.example does not offer SMTPUTF8: the subject is not ASCII". */
-static str explain(struct handover *h, const char *host, const char *lacks, const char *because)
+/* "the primary does not offer SMTPUTF8: the sender's address is not ASCII; held, not changed". */
+static str explain(struct handover *h, const char *lacks, const char *because)
 {
-	return str_first(str_of(arena_sprintf(h->arena, "%s %s%s%s; held, not changed", host, lacks,
-					      *because ? ": " : "", because)),
-			 h->reply_bytes_max);
+	char text[200];
+
+	snprintf(text, MIN(sizeof(text), h->reply_bytes_max),
+		 "the primary %s: %s; held, not changed", lacks, because);
+	return arena_str(h->arena, str_of(text));
 }
 
-static void hold_all(const struct conn *c, struct handover *h, const char *lacks,
-		     const char *because)
+static void hold_all(struct handover *h, const char *lacks, const char *because)
 {
-	str why = explain(h, c->host, lacks, because);
+	str why = explain(h, lacks, because);
 
 	for (size_t i = 0; i < h->recipient_count; i++)
 		hold(&h->recipients[i], why);
@@ -77,7 +78,7 @@ static bool ascii_form(struct handover *h, str address, str *ret_form)
 	return ret_form->p;
 }
 
-static int without_smtputf8(const struct conn *c, struct handover *h)
+static int without_smtputf8(struct handover *h)
 {
 	static const char lacks[] = "does not offer SMTPUTF8";
 	bool ascii;
@@ -86,18 +87,18 @@ static int without_smtputf8(const struct conn *c, struct handover *h)
 	if (r < 0)
 		return r;
 	if (!ascii) {
-		hold_all(c, h, lacks, "the message's headers are not ASCII");
+		hold_all(h, lacks, "the message's headers are not ASCII");
 		return 0;
 	}
 	if (!ascii_form(h, h->reverse_path, &h->reverse_form)) {
-		hold_all(c, h, lacks, "the sender's address is not ASCII");
+		hold_all(h, lacks, "the sender's address is not ASCII");
 		return 0;
 	}
 	for (size_t i = 0; i < h->recipient_count; i++) {
 		struct handover_recipient *to = &h->recipients[i];
 
 		if (!ascii_form(h, to->address, &to->form))
-			hold(to, explain(h, c->host, lacks, "the address is not ASCII"));
+			hold(to, explain(h, lacks, "the address is not ASCII"));
 	}
 	h->notes |= NOTE_WITHOUT_SMTPUTF8;
 	return 0;
@@ -147,14 +148,14 @@ static int compare(const struct conn *c, struct handover *h)
 	const struct ehlo *e = &c->ehlo;
 
 	if (h->requiretls && !stream_tls_version(&c->stream))
-		hold_all(c, h, "was reached without TLS", "the sender requires it (REQUIRETLS)");
+		hold_all(h, "was reached without TLS", "the sender requires it (REQUIRETLS)");
 	else if (h->requiretls && !ehlo_offers(e, EHLO_REQUIRETLS))
-		hold_all(c, h, "does not offer REQUIRETLS", "the sender requires it");
+		hold_all(h, "does not offer REQUIRETLS", "the sender requires it");
 	else if (h->body_binarymime &&
 		 !(ehlo_offers(e, EHLO_BINARYMIME) && ehlo_offers(e, EHLO_CHUNKING)))
-		hold_all(c, h, "does not offer BINARYMIME and CHUNKING", "the message is binary");
+		hold_all(h, "does not offer BINARYMIME and CHUNKING", "the message is binary");
 	else if (h->smtputf8 && !ehlo_offers(e, EHLO_SMTPUTF8))
-		return without_smtputf8(c, h);
+		return without_smtputf8(h);
 	return 0;
 }
 

@@ -79,8 +79,9 @@ static const struct needs_case cases[] = {
 	  { HOST, ">250 8BITMIME" },
 	  .body = { UTF8_BODY, sizeof(UTF8_BODY) - 1 },
 	  .smtputf8 = true,
-	  .reply = "mx.example does not offer SMTPUTF8: the message's headers are not ASCII; held, "
-		   "not changed",
+	  .reply =
+		  "the primary does not offer SMTPUTF8: the message's headers are not ASCII; held, "
+		  "not changed",
 	  HELD },
 	{ "a sender's local part in UTF-8 is held for a host without SMTPUTF8",
 	  { HOST, ">250 8BITMIME" },
@@ -146,12 +147,12 @@ static const struct needs_case cases[] = {
 	  { OVER_TLS, ">250 8BITMIME" },
 	  .requiretls = true,
 	  .tls = true,
-	  .reply = "mx.example does not offer REQUIRETLS: the sender requires it; held",
+	  .reply = "the primary does not offer REQUIRETLS: the sender requires it; held",
 	  HELD },
 	{ "nor does one without TLS",
 	  { HOST, ">250 REQUIRETLS" },
 	  .requiretls = true,
-	  .reply = "mx.example was reached without TLS: the sender requires it (REQUIRETLS); held",
+	  .reply = "the primary was reached without TLS: the sender requires it (REQUIRETLS); held",
 	  HELD },
 
 	/* --- BDAT --- */
@@ -178,7 +179,8 @@ static const struct needs_case cases[] = {
 	  { HOST, ">250 BINARYMIME" },
 	  .binary = true,
 	  .body = { BINARY, sizeof(BINARY) - 1 },
-	  .reply = "mx.example does not offer BINARYMIME and CHUNKING: the message is binary; held",
+	  .reply =
+		  "the primary does not offer BINARYMIME and CHUNKING: the message is binary; held",
 	  HELD },
 	{ "and for one without BINARYMIME",
 	  { HOST, ">250 CHUNKING" },

@@ -193,7 +193,7 @@ uint64_t known_fill(const struct spoold *sp, uint64_t after, struct arena *a,
 
 	said->domains = ARENA_ARRAY(a, Locum__DomainOffers *, max + 1);
 	if (!said->domains)
-		return after;
+		return sp->known.serial; /* told with the next change */
 	LIST_EACH (&sp->known.seen, struct domain_offer, changed, d) {
 		Locum__DomainOffers *row;
 
@@ -201,7 +201,7 @@ uint64_t known_fill(const struct spoold *sp, uint64_t after, struct arena *a,
 			continue;
 		row = row_of(d, a);
 		if (!row)
-			return after;
+			return sp->known.serial;
 		bytes += locum__domain_offers__get_packed_size(row) + DOMAIN_OVERHEAD;
 		if (bytes > PACKET_BYTES)
 			return after;
