@@ -294,7 +294,7 @@ static int pair_of(struct conf_reader *r, struct conf_listen *l, const struct co
 
 static int take_tls_certificate(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
-	struct conf_certificate *pair;
+	struct conf_certificate *pair = NULL;
 	int result = pair_of(r, target, e, &pair);
 
 	return result < 0 ? result : take_path(r, e, &pair->certificate);
@@ -302,7 +302,7 @@ static int take_tls_certificate(struct conf_reader *r, void *target, const struc
 
 static int take_tls_key(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
-	struct conf_certificate *pair;
+	struct conf_certificate *pair = NULL;
 	int result = pair_of(r, target, e, &pair);
 
 	return result < 0 ? result : take_path(r, e, &pair->key);
