@@ -84,6 +84,8 @@ int fd_new(struct sim_process *p, struct object *o)
 	table[place].object = o;
 	table[place].owner = p;
 	p->fds++;
+	p->open[o->kind]++;
+	p->most[o->kind] = MAX(p->most[o->kind], p->open[o->kind]);
 	return FD_FIRST + place;
 }
 
@@ -120,6 +122,7 @@ void fd_close(int fd)
 			watch_free(w);
 	table[place].object = NULL;
 	table[place].owner->fds--;
+	table[place].owner->open[o->kind]--;
 	freed[freed_count++] = place;
 	object_unref(o);
 }

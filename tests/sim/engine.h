@@ -24,6 +24,7 @@ enum object_kind {
 	OBJECT_FILE,
 	OBJECT_DIR
 };
+#define OBJECT_KINDS (OBJECT_DIR + 1)
 
 struct object {
 	enum object_kind kind;
@@ -62,6 +63,16 @@ void poller_close(struct poller *p);
 /* --- processes --- */
 enum process_state { PROCESS_RUNNABLE, PROCESS_POLLING, PROCESS_WAITING, PROCESS_DEAD };
 
+/* Of one life; bytes of the heap and of the stacks for tasks. */
+struct account {
+	size_t bytes;
+	size_t buffers; /* of them in large pieces */
+	size_t peak;    /* within this turn */
+	size_t stacks;
+	size_t start;       /* when it said Ready; 0: it has not yet */
+	size_t done_before; /* messages of the node that were done when this life began */
+};
+
 struct sim_process {
 	struct list link;
 	char name[64];
@@ -85,6 +96,10 @@ struct sim_process {
 	nsec turns_since;
 	unsigned turns; /* within one virtual second */
 	unsigned fds;
+	unsigned open[OBJECT_KINDS]; /* descriptors of each kind */
+	unsigned most[OBJECT_KINDS]; /* of them at once within this turn */
+	bool in_kernel;              /* within a call of sys.h */
+	struct account account;
 };
 
 /* The one that runs; NULL between turns. */
@@ -98,8 +113,21 @@ void process_kill(struct sim_process *p, int status);
 void process_wait(nsec at);
 /* The running process, whose state says what for, lets the others run. */
 void process_poll(void);
-/* First in every call of sys.h: the place where a process may die. */
-void sys_enter(void);
+/* First in every call of sys.h: the place where a process may die. Until that call returns, what is allocated is the
+ * kernel's. */
+#define sys_enter() __attribute__((cleanup(sys_leave))) bool was_in_kernel = sys_begin()
+bool sys_begin(void);
+void sys_leave(const bool *was_in_kernel);
+
+/* --- memory.c --- */
+/* A part of a node begins to live; has said Ready. */
+void account_life_begins(struct sim_process *p);
+void account_is_ready(struct sim_process *p);
+/* Around each turn: "memory bounded". */
+void account_turn_begins(struct sim_process *p);
+void account_turn_ends(struct sim_process *p);
+/* A part that has nothing to do any more: "memory given back". */
+void account_at_rest(struct sim_process *p);
 
 /* --- network.c --- */
 void stream_close(struct object *o);
@@ -137,7 +165,7 @@ void disk_durable_files(struct disk *d, void (*f)(void *arg, struct durable_file
 /* The durable size of a file; false: its name or bytes are not durable as a whole. */
 bool disk_durable_size(struct disk *d, const char *dir, const char *name, uint64_t *ret_bytes);
 
-/* --- node.c, for disk.c and process.c --- */
+/* --- node.c, for disk.c, memory.c and process.c --- */
 struct disk *node_disk(struct sim_node *n);
 nsec node_wall_offset(const struct sim_node *n);
 const struct addr *node_address(const struct sim_node *n);
@@ -146,10 +174,18 @@ void node_sync_begins(struct sim_node *n);
 void node_sync_works(struct sim_node *n);
 void node_sync_ended(struct sim_node *n);
 
+struct node_load {
+	size_t domains;        /* of its configuration */
+	size_t messages, done; /* durable: in the spool now; done since the run began */
+};
+struct node_load node_load(const struct sim_node *n);
+
 /* --- record.c --- */
 struct records;
 struct records *records_new(void);
 /* Looks at what became durable since the last time. */
 void records_scan(struct records *r, struct disk *d);
+/* How many messages are there, and how many were done. */
+void records_count(const struct records *r, size_t *ret_messages, size_t *ret_done);
 bool records_message(const struct records *r, msg_id id);
 bool records_done(const struct records *r, msg_id id, nsec *ret_since);

@@ -153,6 +153,14 @@ void node_disk_free(struct sim_node *n, uint64_t bytes)
 	disk_set_free(n->disk, bytes);
 }
 
+struct node_load node_load(const struct sim_node *n)
+{
+	struct node_load load = { .domains = n->conf ? n->conf->domain_count : 0 };
+
+	records_count(n->records, &load.messages, &load.done);
+	return load;
+}
+
 bool node_message_durable(const struct sim_node *n, msg_id id)
 {
 	return records_message(n->records, id);
@@ -274,6 +282,8 @@ static void on_message(struct task *tk, struct channel *ch, struct ipc_message *
 	if (m->packet->body_case != LOCUM__PACKET__BODY_READY)
 		return;
 	part->ready = true;
+	if (part->process)
+		account_is_ready(part->process);
 	connect_peers(tk, part);
 	if (!part->node->serving) {
 		serve_when_all_are_ready(tk, part->node);
@@ -309,6 +319,7 @@ static int start_part(struct task *tk, struct part *part)
 	p = process_new(name, n, part_main, part);
 	p->part = part->number;
 	p->died = part_died;
+	account_life_begins(p);
 	part->process = p;
 	part->lives++;
 	channel_pair(running, p, &ours, &p->control);
@@ -640,6 +651,13 @@ void node_shutdown(struct sim_node *n)
 	}
 	sim_trace("%s: SIGTERM", node_name(n));
 	ring(n, "stop");
+}
+
+void node_check_rest(struct sim_node *n)
+{
+	for (unsigned i = 0; i < NODE_PARTS; i++)
+		if (n->part[i].process)
+			account_at_rest(n->part[i].process);
 }
 
 /* --- inspection --- */

@@ -114,6 +114,8 @@ void *__wrap_stack_slab_new(size_t count)
 {
 	void *slab;
 
+	if (running)
+		running->account.stacks += count * STACK_BYTES;
 	for (size_t i = 0; i < slab_count; i++) {
 		if (slabs[i].count != count || slabs[i].owner->state != PROCESS_DEAD)
 			continue;

@@ -108,15 +108,25 @@ void process_wait(nsec at)
 	process_poll();
 }
 
-void sys_enter(void)
+bool sys_begin(void)
 {
 	struct sim_process *p = running;
+	bool was_in_kernel = p && p->in_kernel;
 
 	if (p && ++p->calls == p->dies_at) {
 		sim_counts.kills++;
 		sim_trace("%s dies in call %llu", p->name, (unsigned long long)p->calls);
 		process_kill(p, -1);
 	}
+	if (p)
+		p->in_kernel = true;
+	return was_in_kernel;
+}
+
+void sys_leave(const bool *was_in_kernel)
+{
+	if (running)
+		running->in_kernel = *was_in_kernel;
 }
 
 /* --- turns --- */
@@ -175,6 +185,7 @@ static void turn(struct sim_process *p)
 	sim_counts.turns++;
 	now += TURN_TIME;
 	running = p;
+	account_turn_begins(p);
 	p->state = PROCESS_RUNNABLE;
 	if (!p->started) {
 		p->started = true;
@@ -186,6 +197,7 @@ static void turn(struct sim_process *p)
 		switch_to(&kernel, &p->side);
 	}
 	running = NULL;
+	account_turn_ends(p);
 	if (p->state == PROCESS_DEAD)
 		munmap(p->stack, STACK_SIZE);
 	else if (p->node && sim_below(DICE_TURN, 1000) < PAUSE_PERMILLE)

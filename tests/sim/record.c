@@ -15,6 +15,7 @@ struct known {
 struct records {
 	struct map known;
 	struct disk *disk; /* while scanning */
+	size_t messages, done;
 };
 
 struct records *records_new(void)
@@ -68,14 +69,22 @@ static bool is_whole(const struct record_header *h, const char *record)
 
 static void note(struct records *r, const struct record_header *h)
 {
+	struct known *k;
+
 	switch (h->type) {
 	case RECORD_MESSAGE:
-		if (!(h->flags & RECORD_BIG) || big_body_there(r, h))
-			get(r, h->id)->message = true;
+		if ((h->flags & RECORD_BIG) && !big_body_there(r, h))
+			break;
+		k = get(r, h->id);
+		r->messages += !k->message;
+		k->message = true;
 		break;
 	case RECORD_DONE:
-		if (get(r, h->id)->done_since == 0)
-			get(r, h->id)->done_since = sim_now();
+		k = get(r, h->id);
+		if (k->done_since > 0)
+			break;
+		k->done_since = sim_now();
+		r->done++;
 		break;
 	}
 }
@@ -110,6 +119,12 @@ void records_scan(struct records *r, struct disk *d)
 {
 	r->disk = d;
 	disk_durable_files(d, scan_file, r);
+}
+
+void records_count(const struct records *r, size_t *ret_messages, size_t *ret_done)
+{
+	*ret_messages = r->messages > r->done ? r->messages - r->done : 0;
+	*ret_done = r->done;
 }
 
 bool records_message(const struct records *r, msg_id id)

@@ -143,6 +143,8 @@ void node_heal(struct sim_node *n);
 void node_reload(struct sim_node *n, const struct node_options *options);
 /* An orderly end as by SIGTERM; node_is_on is false when it is over. */
 void node_shutdown(struct sim_node *n);
+/* Everything is delivered and nobody is connected: its processes must have freed what they had for it. */
+void node_check_rest(struct sim_node *n);
 
 /* --- what the checker asks a node's disk: read from the bytes that would survive a power cut now --- */
 /* Is the message record with its body there? (Big bodies: the file and its name.) */

@@ -320,6 +320,8 @@ void world_run(const struct plan *p, struct world_counts *ret_counts)
 	sim_run(sim_now() + LAST_TIME, NULL, NULL);
 	if (clients_running() > 0)
 		sim_fail("no task stuck", "%u clients still wait", clients_running());
+	for (uint32_t n = 0; n < p->nodes; n++)
+		node_check_rest(nodes[n]);
 	if (p->end != END_AT_ONCE)
 		start_all_again();
 	for (uint32_t n = 0; n < p->nodes; n++)
