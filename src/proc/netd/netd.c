@@ -20,6 +20,14 @@ static str anchors_for(const struct netd *n, const struct conf *conf)
 	return conf->dns.server_count ? STR_NONE : buf_str(&n->system_anchors);
 }
 
+/* The configuration that a resolver was, or would have been, made from; an earlier one is not kept for it. */
+static void use_conf(struct netd *n, struct conf *conf)
+{
+	conf_ref(conf); /* it may be the same */
+	conf_unref(n->resolver_conf);
+	n->resolver_conf = conf;
+}
+
 static int start_resolver(struct task *tk, struct netd *n, struct conf *conf)
 {
 	struct resolver_options options = {
@@ -38,9 +46,7 @@ static int start_resolver(struct task *tk, struct netd *n, struct conf *conf)
 	}
 	resolver_unref(n->resolver);
 	n->resolver = r;
-	conf_ref(conf); /* it may be the same */
-	conf_unref(n->resolver_conf);
-	n->resolver_conf = conf;
+	use_conf(n, conf);
 	log_info("resolver.ready", K_INT("servers", options.server_count),
 		 K_Z("dnssec", options.anchors.n ? "yes" : "no"));
 	return 0;
@@ -108,6 +114,8 @@ static void reconfigured(struct task *tk, struct worker *w)
 	}
 	if (!same_servers(old, w->conf))
 		start_resolver(tk, n, w->conf);
+	else
+		use_conf(n, w->conf);
 	zones_renew(&n->zones);
 }
 
