@@ -16,8 +16,9 @@ A FILE.smtp holds cases. A case starts with `== NAME`; its name is the requireme
   repeat N TEXT  the client sends TEXT N times, as it is
   wait SECONDS
   cut            the client closes its connection
-  starttls       the client makes its TLS handshake
-  connect NAME   to the listener of that name instead of "mx" (first line of a case)
+  starttls       the client makes its TLS handshake (also with a listener of implicit TLS)
+  connect NAME [ADDRESS]   to the listener of that name instead of "mx", from that address of 127/8
+  bytes HEX      the client sends these bytes
   again [NAME]   a new connection, beside the present one, which is forgotten but stays open
   early TEXT     a new connection on which TEXT is there before the server looks
   log REGEX      locumd logs this, soon
@@ -67,7 +68,7 @@ class Locumd:
 
     def __init__(self, build, limits, work):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="golden-", dir=work))
-        self.ports = {name: self.free_port() for name in ("mx", "plain")}
+        self.ports = {name: self.free_port() for name in ("mx", "plain", "implicit", "proxy", "proxy-implicit")}
         self.lines = []
         self.write_config(limits)
         self.process = subprocess.Popen(
@@ -104,6 +105,26 @@ listen "mx" {{
     tls_key = "{key}"
 }}
 listen "plain" {{ address = "127.0.0.1:{self.ports['plain']}" }}
+listen "implicit" {{
+    address = "127.0.0.1:{self.ports['implicit']}"
+    tls = "implicit"
+    tls_certificate = "{cert}"
+    tls_key = "{key}"
+}}
+listen "proxy" {{
+    address = "127.0.0.1:{self.ports['proxy']}"
+    proxy_protocol = true
+    proxy_from = {{"127.0.0.3/32"}}
+}}
+listen "proxy-implicit" {{
+    address = "127.0.0.1:{self.ports['proxy-implicit']}"
+    proxy_protocol = true
+    proxy_from = {{"127.0.0.3/32"}}
+    tls = "implicit"
+    tls_certificate = "{cert}"
+    tls_key = "{key}"
+}}
+trusted = {{"127.0.0.2/32", "192.0.2.22/32"}}
 dns {{ servers = {{"127.0.0.1:1"}} }}
 spool {{ reserve = "1M" }}
 limits {{
@@ -116,6 +137,17 @@ domain "ours.example" {{
 domain "listed.example" {{
     primary = {{"127.0.0.1:1"}}
     recipients = "file:{self.dir}/users"
+}}
+domain "strict.example" {{
+    primary = {{"127.0.0.1:1"}}
+    checks = {{"helo-literal=refuse", "helo-bare-word=off", "pipelining=refuse", "unknown-commands=refuse"}}
+}}
+domain "lenient.example" {{
+    primary = {{"127.0.0.1:1"}}
+    checks = {{"early-talker=score", "foreign-protocol=off", "helo-ours=score"}}
+}}
+domain "xn--bcher-kva.example" {{
+    primary = {{"127.0.0.1:1"}}
 }}
 domain "any.example" {{
     primary = {{"127.0.0.1:1"}}
@@ -165,8 +197,9 @@ domain "any.example" {{
 
 
 class Connection:
-    def __init__(self, port, first=b""):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=REPLY_SECONDS)
+    def __init__(self, port, first=b"", source=""):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=REPLY_SECONDS,
+                                               source_address=(source, 0) if source else None)
         self.input = b""
         if first:
             self.socket.sendall(first)
@@ -233,8 +266,9 @@ class Player:
     def now(self):
         return self.own or self.locumd
 
-    def open(self, name="mx", first=b""):
-        self.connection = Connection(self.now().ports[name or "mx"], first)
+    def open(self, words="mx", first=b""):
+        name, _, source = words.partition(" ")
+        self.connection = Connection(self.now().ports[name or "mx"], first, source)
         self.opened.append(self.connection)
 
     def current(self):
@@ -314,6 +348,7 @@ class Player:
         actions = {
             "C:": lambda t: self.current().send(unescape(t) + b"\r\n"),
             "C>": lambda t: self.current().send(unescape(t)),
+            "bytes": lambda t: self.current().send(bytes.fromhex(t)),
             "S:": self.expect_reply,
             "S+": lambda p: self.expect_line(p, True),
             "S-": lambda p: self.expect_line(p, False),

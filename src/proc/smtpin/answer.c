@@ -36,6 +36,8 @@ static const str text_table[ANSWER_COUNT] = {
 	ROW(BDAT_BEGUN, "503 5.5.1 BDAT has begun the message: BDAT ends it, or RSET"),
 	ROW(DATA_BINARY, "503 5.5.1 BODY=BINARYMIME needs BDAT"),
 	ROW(ETRN_IN_TRANSACTION, "503 5.5.1 A transaction is open; RSET ends it"),
+	ROW(TOLD_IN_TRANSACTION, "503 5.5.1 A transaction is open; RSET ends it"),
+	ROW(REQUIRETLS_NEEDS_TLS, "530 5.7.10 REQUIRETLS needs TLS: say STARTTLS first"),
 	ROW(TLS_ALREADY, "503 5.5.1 TLS is on already"),
 	ROW(TLS_NOT_OFFERED, "502 5.5.1 STARTTLS is not offered"),
 
@@ -43,6 +45,10 @@ static const str text_table[ANSWER_COUNT] = {
 
 	ROW(NOT_OUR_DOMAIN, "550 5.7.1 Relaying denied: no mail is taken here for this domain"),
 	ROW(NO_SUCH_USER, "550 5.1.1 No such user"),
+	ROW(NO_SMTPUTF8,
+	    "553 5.6.7 The recipient's server takes no internationalised mail (SMTPUTF8)"),
+	ROW(NO_REQUIRETLS, "550 5.7.30 The recipient's server does not offer REQUIRETLS"),
+	ROW(NO_BINARYMIME, "550 5.6.1 The recipient's server does not offer BINARYMIME"),
 	ROW(TOO_LARGE, "552 5.3.4 Message too large"),
 	ROW(BARE_NEWLINE, "550 5.6.0 Bare CR or LF in the message: lines end in CR LF"),
 	ROW(TOO_MANY_HOPS, "554 5.4.6 Too many hops"),
@@ -59,6 +65,7 @@ static const str text_table[ANSWER_COUNT] = {
 
 	ROW(CHUNK_INVALID, "501 5.5.4 The size of this chunk is not understood, goodbye"),
 	ROW(EARLY_TALKER, "554 5.5.1 You spoke before the greeting"),
+	ROW(FOREIGN_PROTOCOL, "554 5.5.1 This is a server for mail (SMTP), and that is none"),
 	ROW(TOO_MANY_ERRORS, "421 4.7.0 Too many errors, goodbye"),
 	ROW(LINE_ENDLESS, "421 4.7.0 This line does not end, goodbye"),
 	ROW(IDLE_TALK, "421 4.7.0 Too many commands without mail, goodbye"),
@@ -85,6 +92,11 @@ str answer_line(enum answer a)
 bool answer_is_mistake(enum answer a)
 {
 	return a >= ANSWER_BAD_OCTETS && a <= ANSWER_TLS_NOT_OFFERED;
+}
+
+bool answer_is_refusal(enum answer a)
+{
+	return a >= ANSWER_NOT_OUR_DOMAIN && a <= ANSWER_TOO_LARGE;
 }
 
 bool answer_is_last(enum answer a)

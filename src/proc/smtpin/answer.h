@@ -16,6 +16,9 @@ enum answer {
 	ANSWER_START_DATA,
 	ANSWER_TAKE_CHUNK,
 	ANSWER_START_ETRN,
+	ANSWER_GREETING,
+	ANSWER_SCREENED,    /* RCPT: a symbol refuses it */
+	ANSWER_FACTS_FIRST, /* RCPT: to be decided again once the facts are there */
 	ANSWER_QUEUED,
 
 	/* 2xx */
@@ -50,6 +53,8 @@ enum answer {
 	ANSWER_BDAT_BEGUN,
 	ANSWER_DATA_BINARY,
 	ANSWER_ETRN_IN_TRANSACTION,
+	ANSWER_TOLD_IN_TRANSACTION,
+	ANSWER_REQUIRETLS_NEEDS_TLS,
 	ANSWER_TLS_ALREADY,
 	ANSWER_TLS_NOT_OFFERED,
 
@@ -58,6 +63,9 @@ enum answer {
 	/* refusals */
 	ANSWER_NOT_OUR_DOMAIN,
 	ANSWER_NO_SUCH_USER,
+	ANSWER_NO_SMTPUTF8,
+	ANSWER_NO_REQUIRETLS,
+	ANSWER_NO_BINARYMIME,
 	ANSWER_TOO_LARGE,
 	ANSWER_BARE_NEWLINE,
 	ANSWER_TOO_MANY_HOPS,
@@ -75,6 +83,7 @@ enum answer {
 	/* the last words of a session */
 	ANSWER_CHUNK_INVALID,
 	ANSWER_EARLY_TALKER,
+	ANSWER_FOREIGN_PROTOCOL,
 	ANSWER_TOO_MANY_ERRORS,
 	ANSWER_LINE_ENDLESS,
 	ANSWER_IDLE_TALK,
@@ -93,6 +102,8 @@ str answer_text(enum answer a);
 str answer_line(enum answer a);
 /* Does the session end with it? */
 bool answer_is_last(enum answer a);
+/* A refusal of the recipient, for good? */
+bool answer_is_refusal(enum answer a);
 /* A mistake of the client's that counts towards the end of the session? */
 bool answer_is_mistake(enum answer a);
 /* What is wrong with a line, as a reply. Not for SMTP_FINE. */

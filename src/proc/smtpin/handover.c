@@ -2,9 +2,13 @@
 #include "proc/smtpin/session.h"
 
 #include "base/log.h"
+#include "proc/smtpin/screen.h"
+#include "proc/smtpin/told.h"
 
 /* A client waits 10 minutes for the reply to its final dot (RFC 5321 §4.5.3.2.6). */
 #define APPEND_TIME (2 * NSEC_MINUTE)
+#define SPOOLD_AWAY_TIME (10 * NSEC_S)
+#define SPOOLD_LOOK_EVERY (50 * NSEC_MS)
 
 /* What one Append needs, in the transaction's arena: too much for a task's stack page. */
 struct handover {
@@ -19,14 +23,17 @@ struct handover {
 static void fill_client(const struct session *s, struct handover *h)
 {
 	const char *tls = stream_tls_version(&s->stream);
+	const char *helo = told_value(s, ATTRIBUTE_HELO, s->helo);
+	const char *proto = told_value(s, ATTRIBUTE_PROTO, NULL);
 	Locum__Client *c = &h->client;
 
 	locum__client__init(c);
 	c->address = (char *)addr_ip_text(&s->client, h->address);
 	c->port = s->client.port;
-	c->name = (char *)facts_name(s->facts);
-	c->helo = (ProtobufCBinaryData){ strlen(s->helo), (uint8_t *)s->helo };
-	c->esmtp = s->hello == HELLO_EHLO;
+	c->name = (char *)told_value(s, ATTRIBUTE_NAME, facts_name(s->facts));
+	c->helo = (ProtobufCBinaryData){ strlen(helo), (uint8_t *)helo };
+	c->esmtp = proto ? !strcmp(proto, "ESMTP") : s->hello == HELLO_EHLO;
+	c->trusted = s->trusted;
 	if (tls) {
 		c->tls_version = (char *)tls;
 		c->tls_cipher = (char *)stream_tls_cipher(&s->stream);
@@ -51,6 +58,30 @@ static void fill_envelope(const struct session *s, const struct body *body, bool
 	/* Clients forget to say BODY=8BITMIME; the next hop must know what it gets. */
 	e->body_8bitmime = e->body_8bitmime || (any_8bit && !e->body_binarymime);
 	e->body_bytes = body->bytes;
+}
+
+/* What more is known of the client, where there is more. 0 or -ENOMEM. */
+static int fill_evidence(const struct session *s, struct handover *h)
+{
+	struct arena *arena = transaction_arena(s->transaction);
+	str helo = str_mem(h->client.helo.data, h->client.helo.len);
+	int r = told_fill(s, arena, &h->client, &h->envelope);
+
+	if (r < 0 || s->trusted)
+		return r;
+	return screen_fill(s->settings->conf, session_symbols(s), helo, s->facts, arena,
+			   &h->envelope);
+}
+
+/* A spoold that is being replaced is soon back: only from one that was never asked is there nothing to fear. */
+static int wait_for_spoold(struct task *tk, struct session *s)
+{
+	nsec patience = task_in(tk, SPOOLD_AWAY_TIME);
+	int r = 0;
+
+	while (!s->srv->spoold && r == 0)
+		r = task_now(tk) < patience ? task_sleep(tk, SPOOLD_LOOK_EVERY) : -EPIPE;
+	return r;
 }
 
 static enum answer answer_to(const struct ipc_message *reply)
@@ -82,6 +113,8 @@ enum answer session_hand_over(struct task *tk, struct session *s, const struct b
 		return ANSWER_NOT_STORED;
 	fill_client(s, h);
 	fill_envelope(s, body, any_8bit, h);
+	if (fill_evidence(s, h) < 0)
+		return ANSWER_NOT_STORED;
 	locum__append__init(&h->append);
 	h->append.envelope = &h->envelope;
 	locum__packet__init(&h->packet);
@@ -90,6 +123,8 @@ enum answer session_hand_over(struct task *tk, struct session *s, const struct b
 	*ret_id = h->id;
 	/* Replies to what was pipelined before must not wait for the disk. */
 	r = stream_flush(tk, &s->stream, task_in(tk, APPEND_TIME));
+	if (r == 0)
+		r = wait_for_spoold(tk, s);
 	if (r == 0)
 		r = ipc_call(tk, s->srv->spoold, &h->packet, body->fd, &reply,
 			     task_in(tk, APPEND_TIME));

@@ -1,11 +1,18 @@
 #include "proc/smtpin/hello.h"
 
 #include "base/log.h"
+#include "proc/smtpin/arrival.h"
+#include "proc/smtpin/screen.h"
+#include "proc/smtpin/told.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
 #define TLS_TIME NSEC_MINUTE
+/* What an earlier HELO name said is void. */
+#define HELO_SYMBOLS                                                                               \
+	(SCREEN_BIT(CHECK_HELO_OURS) | SCREEN_BIT(CHECK_HELO_BARE_WORD) |                          \
+	 SCREEN_BIT(CHECK_HELO_LITERAL) | SCREEN_BIT(CHECK_HELO_UNKNOWN))
 #define FLUSH_TIME (5 * NSEC_MINUTE)
 
 /* A reply of several lines, each shorter than RFC 5321 §4.5.3.1.5 allows; RFC 2034 §3: greeting, HELO and
@@ -55,41 +62,41 @@ int hello_greet(struct task *tk, struct session *s)
 	return session_write(tk, s, str_mem(line, (size_t)n));
 }
 
-/* What depends on the primaries. Until one was seen: the safe subset. */
-static uint64_t announced(const struct session *s, struct smtp_dialect *ret_dialect)
-{
-	*ret_dialect = (struct smtp_dialect){ 0 };
-	return s->settings->conf->limits.message_bytes;
-}
-
 struct smtp_dialect hello_dialect(const struct session *s)
 {
-	struct smtp_dialect d;
+	struct smtp_dialect d = s->offered;
 
-	announced(s, &d);
+	d.xclient = s->may_tell;
+	d.utf8_transaction = s->transaction && transaction_smtputf8(s->transaction);
 	return d;
 }
 
-static void add_extensions(const struct session *s, struct lines *l)
+/* The table of RFC 5321 §4.1.1.1 for this client; docs/decisions/0005 says what depends on the primaries. */
+static void add_extensions(struct session *s, struct lines *l)
 {
-	const struct conf *c = s->settings->conf;
-	struct smtp_dialect d;
-	uint64_t size_bytes = announced(s, &d);
+	struct conf *c = s->settings->conf;
+	bool tls = stream_tls_version(&s->stream);
+	struct announced a;
 
+	offers_announced(&s->srv->offers, c, &a);
 	add_line(l, "PIPELINING");
-	add_line(l, "SIZE %llu", (unsigned long long)size_bytes);
-	if (tls_context(s) && !stream_tls_version(&s->stream))
+	add_line(l, "SIZE %llu", (unsigned long long)a.size_bytes);
+	if (tls_context(s) && !tls)
 		add_line(l, "STARTTLS");
 	add_line(l, "8BITMIME");
 	add_line(l, "CHUNKING");
-	if (d.binarymime)
+	if (a.dialect.binarymime)
 		add_line(l, "BINARYMIME");
-	if (d.smtputf8)
+	if (a.dialect.smtputf8)
 		add_line(l, "SMTPUTF8");
-	if (d.dsn)
+	if (a.dialect.dsn)
 		add_line(l, "DSN");
-	if (d.requiretls)
+	if (a.dialect.requiretls && tls) /* RFC 8689 §2: under TLS only */
 		add_line(l, "REQUIRETLS");
+	if (s->may_tell) {
+		add_line(l, "XCLIENT %s", attributes_offered(SMTP_XCLIENT));
+		add_line(l, "XFORWARD %s", attributes_offered(SMTP_XFORWARD));
+	}
 	add_line(l, "LIMITS RCPTMAX=%u", c->limits.recipients);
 	add_line(l, "ETRN");
 	add_line(l, "ENHANCEDSTATUSCODES");
@@ -105,6 +112,29 @@ int hello_write(struct task *tk, struct session *s)
 	return session_write(tk, s, finish_lines(&l));
 }
 
+/* What was said once is held to, whatever the primaries do meanwhile. REQUIRETLS is understood without TLS, to be
+ * refused with a reason. */
+static void offer(struct session *s)
+{
+	struct announced a;
+
+	offers_announced(&s->srv->offers, s->settings->conf, &a);
+	s->offered = a.dialect;
+}
+
+/* The name that was told counts for more than the one that the server which told it says. */
+static void look_at_name(struct session *s)
+{
+	str name = str_of(told_value(s, ATTRIBUTE_HELO, s->helo));
+
+	if (s->trusted)
+		return;
+	s->symbols &= ~HELO_SYMBOLS;
+	s->symbols |= screen_helo(s->settings->conf, &s->client, name);
+	facts_helo(s->facts, name);
+	s->facts_waited = false;
+}
+
 enum answer do_hello(struct session *s, const struct smtp_command *c)
 {
 	char *helo = strndup(c->argument.p, c->argument.n);
@@ -114,6 +144,9 @@ enum answer do_hello(struct session *s, const struct smtp_command *c)
 	session_forget_hello(s);
 	s->helo = helo;
 	s->hello = c->verb == SMTP_EHLO ? HELLO_EHLO : HELLO_HELO;
+	if (s->hello == HELLO_EHLO)
+		offer(s);
+	look_at_name(s);
 	return ANSWER_HELLO;
 }
 
@@ -125,10 +158,17 @@ enum answer do_starttls(struct session *s, const struct smtp_command *c)
 	return tls_context(s) ? ANSWER_START_TLS : ANSWER_TLS_NOT_OFFERED;
 }
 
+static void log_tls_failed(const struct session *s, int r)
+{
+	char client[ADDR_TEXT_SIZE];
+
+	log_info("tls.failed", K_Z("client", addr_ip_text(&s->client, client)), K_ERR(r),
+		 K_Z("tls", s->stream.tls_error));
+}
+
 /* After TLS nothing of what was said in the clear counts (RFC 3207 §4.2). */
 int hello_start_tls(struct task *tk, struct session *s)
 {
-	char client[ADDR_TEXT_SIZE];
 	int r;
 
 	r = session_answer(tk, s, ANSWER_START_TLS);
@@ -139,7 +179,17 @@ int hello_start_tls(struct task *tk, struct session *s)
 	session_forget_hello(s);
 	r = stream_start_tls(tk, &s->stream, tls_context(s), true, NULL, task_in(tk, TLS_TIME));
 	if (r < 0)
-		log_info("tls.failed", K_Z("client", addr_ip_text(&s->client, client)), K_ERR(r),
-			 K_Z("tls", s->stream.tls_error));
+		log_tls_failed(s, r);
+	else
+		session_judge_trust(s);
+	return r;
+}
+
+int hello_accept_tls(struct task *tk, struct session *s)
+{
+	int r = stream_accept_tls(tk, &s->stream, tls_context(s), task_in(tk, TLS_TIME));
+
+	if (r < 0)
+		log_tls_failed(s, r);
 	return r;
 }

@@ -53,7 +53,8 @@ int intake_begin(struct task *tk, struct session *s)
 		return -ENOMEM;
 	in->s = s;
 	in->pace.started = task_now(tk);
-	in->bytes_max = s->settings->conf->limits.message_bytes;
+	in->bytes_max = MIN(s->settings->conf->limits.message_bytes,
+			    transaction_size_limit(s->transaction));
 	in->hooks = (struct trace_hooks){ intake_is_our_name, intake_found, in };
 	trace_init(&in->trace, &in->hooks);
 	r = body_init(&in->body, &s->srv->budget, in->bytes_max);
@@ -80,7 +81,9 @@ void intake_add(struct intake *in, str run)
 
 bool intake_is_endless(const struct intake *in, uint64_t more_bytes)
 {
-	return in->pace.bytes / 2 > in->bytes_max || more_bytes / 2 > in->bytes_max;
+	uint64_t most = 2 * in->s->settings->conf->limits.message_bytes + 1;
+
+	return in->pace.bytes > most || more_bytes > most;
 }
 
 nsec pace_ends_at(const struct pace *p)

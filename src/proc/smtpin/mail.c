@@ -2,17 +2,22 @@
 
 #include "base/log.h"
 #include "proc/smtpin/recipient.h"
+#include "proc/smtpin/screen.h"
 
 enum answer do_mail(struct session *s, const struct smtp_command *c)
 {
 	const struct server *srv = s->srv;
+	struct announced a;
 
 	if (s->hello == HELLO_NONE)
 		return ANSWER_HELLO_FIRST;
 	if (s->transaction)
 		return ANSWER_MAIL_ALREADY;
-	if (c->size_given && c->size > s->settings->conf->limits.message_bytes)
+	offers_announced(&s->srv->offers, s->settings->conf, &a);
+	if (c->size_given && c->size > a.size_bytes)
 		return ANSWER_TOO_LARGE;
+	if (c->requiretls && !stream_tls_version(&s->stream))
+		return ANSWER_REQUIRETLS_NEEDS_TLS;
 	if (!srv->spool_accepting)
 		return ANSWER_NO_SPACE;
 	if (srv->budget.used >= srv->budget.max || transaction_new(c, &s->transaction) < 0)
@@ -31,11 +36,72 @@ static void log_recipient_refused(struct session *s, const struct smtp_command *
 		 K("reply", answer_line(a)));
 }
 
+/* Can the recipient's primary take the message that MAIL announced? What it cannot is refused now, where the
+ * sender hears of it. */
+static enum answer check_needs(const struct session *s, const struct conf_domain *d)
+{
+	const struct transaction *t = s->transaction;
+	const struct offers *o = &s->srv->offers;
+	struct offer offer;
+
+	offers_of(o, d->name, &offer);
+	if (offer.size_bytes && transaction_size(t) > offer.size_bytes)
+		return ANSWER_TOO_LARGE;
+	if (transaction_smtputf8(t) && !offers_has(o, d->name, EHLO_SMTPUTF8))
+		return ANSWER_NO_SMTPUTF8;
+	if (transaction_requiretls(t) && !offers_has(o, d->name, EHLO_REQUIRETLS))
+		return ANSWER_NO_REQUIRETLS;
+	if (transaction_body(t) == SMTP_BODY_BINARYMIME &&
+	    !offers_has(o, d->name, EHLO_BINARYMIME | EHLO_CHUNKING))
+		return ANSWER_NO_BINARYMIME;
+	return ANSWER_OK;
+}
+
+/* Does what is known of the client refuse mail for the domain? */
+static enum answer check_symbols(const struct session *s, const struct conf_domain *d)
+{
+	const struct conf *c = s->settings->conf;
+
+	if (s->trusted)
+		return ANSWER_OK;
+	if (s->facts && !s->facts_waited && screen_needs_facts(c, d))
+		return ANSWER_FACTS_FIRST;
+	return screen_refusal(c, d, session_symbols(s)) < 0 ? ANSWER_OK : ANSWER_SCREENED;
+}
+
+int mail_refusal(const struct session *s, const struct smtp_path *path)
+{
+	char text[SMTP_PLAIN_SIZE];
+	struct recipient recipient;
+
+	if (recipient_check(s->settings->conf, path, text, &recipient) != RECIPIENT_TAKEN)
+		return -1;
+	return screen_refusal(s->settings->conf, recipient.domain, session_symbols(s));
+}
+
+int mail_write_refusal(struct task *tk, struct session *s, int symbol)
+{
+	char text[SCREEN_REPLY_SIZE], client[ADDR_TEXT_SIZE];
+	str reply;
+	int r;
+
+	must(symbol >= 0);
+	reply = screen_reply(s->settings->conf, symbol, &s->client, text);
+	s->srv->counters.refused_total++;
+	log_info("recipient.refused", K("from", transaction_reverse_path(s->transaction)),
+		 K_Z("client", addr_ip_text(&s->client, client)), K_Z("helo", session_helo(s)),
+		 K("reply", reply));
+	r = session_write(tk, s, reply);
+	return r < 0 ? r : session_write(tk, s, STR("\r\n"));
+}
+
 static enum answer add_recipient(struct session *s, const struct smtp_command *c)
 {
 	const struct conf *conf = s->settings->conf;
 	char text[SMTP_PLAIN_SIZE];
 	struct recipient recipient;
+	struct offer offer;
+	enum answer a;
 
 	switch (recipient_check(conf, &c->path, text, &recipient)) {
 	case RECIPIENT_NOT_OURS:
@@ -45,9 +111,16 @@ static enum answer add_recipient(struct session *s, const struct smtp_command *c
 	case RECIPIENT_TAKEN:
 		break;
 	}
+	a = check_needs(s, recipient.domain);
+	if (a == ANSWER_OK)
+		a = check_symbols(s, recipient.domain);
+	if (a != ANSWER_OK)
+		return a;
 	if (transaction_add_recipient(s->transaction, c, recipient.address, recipient.domain->name,
 				      conf->limits.recipients) < 0)
 		return ANSWER_TOO_MANY_RECIPIENTS;
+	offers_of(&s->srv->offers, recipient.domain->name, &offer);
+	transaction_limit_size(s->transaction, offer.size_bytes);
 	return ANSWER_RECIPIENT_OK;
 }
 
@@ -62,7 +135,7 @@ enum answer do_rcpt(struct session *s, const struct smtp_command *c)
 	if (s->intake)
 		return ANSWER_BDAT_BEGUN;
 	a = add_recipient(s, c);
-	if (a == ANSWER_NOT_OUR_DOMAIN || a == ANSWER_NO_SUCH_USER)
+	if (answer_is_refusal(a))
 		log_recipient_refused(s, c, a);
 	if (a == ANSWER_TOO_MANY_RECIPIENTS)
 		s->srv->counters.deferred_total++;

@@ -10,3 +10,8 @@ enum answer do_mail(struct session *s, const struct smtp_command *c);
 enum answer do_rcpt(struct session *s, const struct smtp_command *c);
 enum answer do_data(struct session *s, const struct smtp_command *c);
 enum answer do_bdat(struct session *s, const struct smtp_command *c);
+
+/* The symbol that refuses mail for this forward-path, or -1. */
+int mail_refusal(const struct session *s, const struct smtp_path *path);
+/* Behind ANSWER_SCREENED: the reply that names the symbol, and its line in the log. */
+int mail_write_refusal(struct task *tk, struct session *s, int symbol);

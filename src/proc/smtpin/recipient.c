@@ -1,9 +1,23 @@
 #include "proc/smtpin/recipient.h"
 
+#include "smtp/idna.h"
+
 static bool is_our_postmaster(const struct conf *c, const struct smtp_path *path)
 {
 	return smtp_path_is_postmaster(path) &&
 	       (!path->domain.n || conf_is_our_name(c, path->domain));
+}
+
+/* Domains are configured by their A-labels; a client that speaks SMTPUTF8 may write U-labels. */
+static const struct conf_domain *find_domain(const struct conf *c, str name)
+{
+	const struct conf_domain *d = conf_domain(c, name);
+	char text[IDNA_SIZE];
+	str ascii;
+
+	if (d || !name.n || idna_to_ascii(name, text, &ascii) < 0)
+		return d;
+	return conf_domain(c, ascii);
 }
 
 enum recipient_verdict recipient_check(const struct conf *c, const struct smtp_path *path,
@@ -13,7 +27,7 @@ enum recipient_verdict recipient_check(const struct conf *c, const struct smtp_p
 	int n;
 
 	*ret = (struct recipient){ .address = path->mailbox };
-	d = conf_domain(c, path->domain);
+	d = find_domain(c, path->domain);
 	if (!d && is_our_postmaster(c, path)) {
 		ret->domain = &c->domains[0];
 		n = snprintf(text, SMTP_PLAIN_SIZE, "postmaster@%.*s", STR_ARG(c->domains[0].name));

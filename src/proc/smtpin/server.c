@@ -122,38 +122,57 @@ static void log_limit(struct server *srv, const struct addr *client, enum answer
 	srv->limit_unlogged = 0;
 }
 
-/* ANSWER_NONE: welcome; the client's session is then counted. */
-static enum answer admit(struct server *srv, const struct addr *client, client_place *ret_place)
+enum answer server_admit(struct server *srv, const struct addr *client, uint32_t sessions_max,
+			 client_place *ret_place)
 {
-	const struct conf *c = srv->settings->conf;
+	enum answer a = ANSWER_NONE;
 	int r;
 
-	r = client_table_enter(srv->clients, client, c->limits.sessions,
-			       c->limits.sessions_per_client, ret_place);
-	if (r == -EUSERS)
-		return ANSWER_CLIENT_FULL;
-	return r < 0 ? ANSWER_SESSIONS_FULL : ANSWER_NONE;
+	r = client_table_enter(srv->clients, client, srv->settings->conf->limits.sessions,
+			       sessions_max, ret_place);
+	if (r < 0)
+		a = r == -EUSERS ? ANSWER_CLIENT_FULL : ANSWER_SESSIONS_FULL;
+	if (r < 0)
+		log_limit(srv, client, a);
+	return a;
+}
+
+/* A proxy has as many sessions as it brings clients; from whom it may come is the first thing to see. */
+static bool may_connect(const struct conf_listen *l, const struct addr *client)
+{
+	char text[ADDR_TEXT_SIZE];
+
+	if (!l->proxy_protocol || conf_network_has(l->proxy_from, l->proxy_from_count, client))
+		return true;
+	log_warn("proxy.refused", K_Z("proxy", addr_ip_text(client, text)), K_ERR(-EACCES));
+	return false;
 }
 
 static void welcome(struct server *srv, const struct listener *l, int fd, const struct sockaddr *sa)
 {
 	int index = settings_listen_index(srv->settings, str_of(l->name));
+	const struct conf *c = srv->settings->conf;
+	const struct conf_listen *listen;
 	client_place place;
 	struct addr client;
 	enum answer a;
 
-	if (index < 0 || addr_from_sockaddr(sa, &client) < 0) {
+	if (index < 0 || addr_from_sockaddr(sa, &client) < 0 ||
+	    !may_connect(&c->listen[index], &client)) {
 		sys_close(fd);
 		return;
 	}
-	a = admit(srv, &client, &place);
+	listen = &c->listen[index];
+	a = server_admit(srv, &client,
+			 listen->proxy_protocol ? UINT32_MAX : c->limits.sessions_per_client,
+			 &place);
 	if (a == ANSWER_NONE) {
 		session_start(srv, (size_t)index, fd, &client, place);
 		return;
 	}
-	log_limit(srv, &client, a);
 	/* Into an empty socket buffer: it fits, or the client is gone. */
-	sys_send(fd, answer_text(a));
+	if (listen->tls != CONF_TLS_IMPLICIT)
+		sys_send(fd, answer_text(a));
 	sys_close(fd);
 }
 

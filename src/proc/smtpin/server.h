@@ -10,6 +10,7 @@
 #include "ipc/ipc.h"
 #include "net/tls.h"
 #include "proc/client_table.h"
+#include "proc/smtpin/answer.h"
 #include "proc/smtpin/offers.h"
 #include "proc/worker.h"
 #include "proc/smtpin/settings.h"
@@ -56,6 +57,10 @@ void server_init(struct server *srv, struct worker *w);
 int server_configure(struct server *srv, struct conf *conf);
 /* The table that locumd made, in fd, which stays the caller's. Once, before the first listener. */
 int server_share_clients(struct server *srv, int fd);
+/* Counts one more session of the client, of which it may have sessions_max. ANSWER_NONE, or why it must not come in,
+ * logged. */
+enum answer server_admit(struct server *srv, const struct addr *client, uint32_t sessions_max,
+			 client_place *ret_place);
 /* The random part of an id. */
 void server_random(struct server *srv, uint8_t random[static 10]);
 void server_start_counters(struct server *srv);

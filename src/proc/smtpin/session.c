@@ -1,11 +1,14 @@
 #include "proc/smtpin/session.h"
 
 #include "base/log.h"
+#include "proc/smtpin/arrival.h"
 #include "proc/smtpin/command_line.h"
 #include "proc/smtpin/etrn.h"
 #include "proc/smtpin/hello.h"
 #include "proc/smtpin/intake.h"
 #include "proc/smtpin/mail.h"
+#include "proc/smtpin/screen.h"
+#include "proc/smtpin/told.h"
 
 /* RFC 5321 §4.5.3.2.7; for the whole line, so that a byte a minute does not keep a session. */
 #define COMMAND_TIME (5 * NSEC_MINUTE)
@@ -63,10 +66,35 @@ const char *session_helo(const struct session *s)
 	return s->helo ? s->helo : "";
 }
 
+/* --- who the client is --- */
+
+enum answer session_become(struct session *s, const struct addr *client)
+{
+	client_place place;
+	enum answer a =
+		server_admit(s->srv, client, s->settings->conf->limits.sessions_per_client, &place);
+
+	if (a != ANSWER_NONE)
+		return a;
+	client_table_leave(s->srv->clients, s->place);
+	s->place = place;
+	s->client = *client;
+	return ANSWER_NONE;
+}
+
+uint64_t session_symbols(const struct session *s)
+{
+	if (s->trusted)
+		return 0;
+	return s->symbols | facts_symbols(s->facts, s->settings->conf);
+}
+
 /* --- what a session forgets --- */
 
 void session_end_transaction(struct session *s)
 {
+	if (s->transaction)
+		told_forget_forward(s);
 	intake_end(s);
 	transaction_free(s->transaction);
 	s->transaction = NULL;
@@ -79,6 +107,7 @@ void session_forget_hello(struct session *s)
 	free(s->helo);
 	s->helo = NULL;
 	s->hello = HELLO_NONE;
+	s->offered = (struct smtp_dialect){ 0 };
 }
 
 /* --- commands without consequence --- */
@@ -127,20 +156,21 @@ static enum answer do_not_offered(struct session *s, const struct smtp_command *
 }
 
 static enum answer (*const do_table[])(struct session *s, const struct smtp_command *c) = {
-	[SMTP_HELO] = do_hello,          [SMTP_EHLO] = do_hello,
-	[SMTP_MAIL] = do_mail,           [SMTP_RCPT] = do_rcpt,
-	[SMTP_DATA] = do_data,           [SMTP_RSET] = do_rset,
-	[SMTP_NOOP] = do_noop,           [SMTP_VRFY] = do_vrfy,
-	[SMTP_HELP] = do_help,           [SMTP_QUIT] = do_quit,
-	[SMTP_STARTTLS] = do_starttls,   [SMTP_NOT_OFFERED] = do_not_offered,
-	[SMTP_BDAT] = do_bdat,           [SMTP_ETRN] = do_etrn,
-	[SMTP_XCLIENT] = do_not_offered, [SMTP_XFORWARD] = do_not_offered,
+	[SMTP_HELO] = do_hello,        [SMTP_EHLO] = do_hello,
+	[SMTP_MAIL] = do_mail,         [SMTP_RCPT] = do_rcpt,
+	[SMTP_DATA] = do_data,         [SMTP_RSET] = do_rset,
+	[SMTP_NOOP] = do_noop,         [SMTP_VRFY] = do_vrfy,
+	[SMTP_HELP] = do_help,         [SMTP_QUIT] = do_quit,
+	[SMTP_STARTTLS] = do_starttls, [SMTP_NOT_OFFERED] = do_not_offered,
+	[SMTP_BDAT] = do_bdat,         [SMTP_ETRN] = do_etrn,
+	[SMTP_XCLIENT] = do_xclient,   [SMTP_XFORWARD] = do_xforward,
 };
 
 /* Commands that bring mail no nearer. */
 static const bool idle_table[ELEMENTS(do_table)] = {
-	[SMTP_HELO] = true, [SMTP_EHLO] = true, [SMTP_RSET] = true, [SMTP_NOOP] = true,
-	[SMTP_VRFY] = true, [SMTP_HELP] = true, [SMTP_ETRN] = true,
+	[SMTP_HELO] = true, [SMTP_EHLO] = true,    [SMTP_RSET] = true,
+	[SMTP_NOOP] = true, [SMTP_VRFY] = true,    [SMTP_HELP] = true,
+	[SMTP_ETRN] = true, [SMTP_XCLIENT] = true, [SMTP_XFORWARD] = true,
 };
 
 /* --- one turn --- */
@@ -151,8 +181,23 @@ struct decision {
 	enum smtp_verb verb;
 	uint64_t chunk_bytes; /* BDAT: so many octets follow, whatever the answer */
 	bool chunk_last;
+	int symbol; /* ANSWER_SCREENED: for this one */
 	char node[ETRN_NODE_SIZE];
 };
+
+/* What a line says of a client by its form. */
+static void screen_line(struct session *s, enum smtp_complaint complaint, enum smtp_verb verb,
+			size_t bytes)
+{
+	str pending = stream_pending(&s->stream);
+
+	if (complaint == SMTP_NO_SUCH_VERB ||
+	    (complaint == SMTP_BAD_OCTETS && verb == SMTP_UNKNOWN))
+		s->symbols |= screen_no_command(pending, ++s->unknown_commands);
+	/* Octets behind BDAT are its own. */
+	else if (pending.n > bytes && verb != SMTP_BDAT)
+		s->symbols |= screen_pipelined(s->hello == HELLO_EHLO, verb);
+}
 
 /* One line → one decision, without waiting for anything. */
 static void decide(struct session *s, str line, struct decision *ret)
@@ -163,18 +208,26 @@ static void decide(struct session *s, str line, struct decision *ret)
 	enum answer a;
 
 	complaint = smtp_command_parse(line, &dialect, &c);
+	if (!s->trusted)
+		screen_line(s, complaint, c.verb, line.n + 2);
 	if (complaint == SMTP_FINE) {
 		a = do_table[c.verb](s, &c);
 		s->idle_commands += idle_table[c.verb];
 	} else {
 		a = answer_to_complaint(complaint, c.verb);
 	}
+	/* No server of mail is what it looks for. */
+	if (s->symbols & SCREEN_BIT(CHECK_FOREIGN_PROTOCOL) && complaint != SMTP_FINE &&
+	    screen_refusal_of_all(s->settings->conf, s->symbols) >= 0)
+		a = ANSWER_FOREIGN_PROTOCOL;
 	if (c.verb == SMTP_MAIL)
 		s->mail_refused = !s->transaction;
 	ret->answer = a;
 	ret->verb = c.verb;
 	ret->chunk_bytes = c.chunk_bytes;
 	ret->chunk_last = c.chunk_last;
+	if (a == ANSWER_SCREENED)
+		ret->symbol = mail_refusal(s, &c.path);
 	if (a == ANSWER_START_ETRN)
 		str_copy(c.argument, ret->node, sizeof(ret->node));
 }
@@ -292,6 +345,10 @@ static int act(struct task *tk, struct session *s, const struct decision *d,
 		return take_chunk(tk, s, d, ret_last_words);
 	if (d->answer == ANSWER_START_ETRN)
 		return etrn_start(tk, s, str_of(d->node));
+	if (d->answer == ANSWER_GREETING)
+		return hello_greet(tk, s);
+	if (d->answer == ANSWER_SCREENED)
+		return mail_write_refusal(tk, s, d->symbol);
 	if (d->verb == SMTP_BDAT && d->chunk_bytes)
 		return refuse_chunk(tk, s, d, ret_last_words);
 	return just_say(tk, s, d->answer, ret_last_words);
@@ -336,6 +393,11 @@ static int take_turn(struct task *tk, struct session *s, enum answer *ret_last_w
 	take_new_settings(s);
 	if (r == 0) {
 		decide(s, line, &d);
+		if (d.answer == ANSWER_FACTS_FIRST) {
+			facts_wait(tk, s->facts, task_in(tk, FACTS_WAIT));
+			s->facts_waited = true;
+			decide(s, line, &d);
+		}
 		stream_consume(&s->stream, bytes);
 	}
 	r = act(tk, s, &d, ret_last_words);
@@ -344,31 +406,11 @@ static int take_turn(struct task *tk, struct session *s, enum answer *ret_last_w
 
 /* --- the whole session --- */
 
-/* Who speaks before our greeting does not speak SMTP (RFC 5321 §3.1). */
-static int check_early_talker(struct task *tk, struct session *s, enum answer *ret_last_words)
-{
-	ssize_t got;
-	int r;
-
-	r = task_yield(tk);
-	if (r < 0)
-		return r;
-	got = stream_fill(tk, &s->stream, 0);
-	if (got == -ETIMEDOUT)
-		return 0;
-	if (got > 0) {
-		*ret_last_words = ANSWER_EARLY_TALKER;
-		s->srv->counters.refused_total++;
-		return -EPROTO;
-	}
-	return got == 0 ? -ENODATA : (int)got;
-}
-
 static int converse(struct task *tk, struct session *s, enum answer *ret_last_words)
 {
 	int r;
 
-	r = check_early_talker(tk, s, ret_last_words);
+	r = session_arrive(tk, s, ret_last_words);
 	if (r < 0)
 		return r;
 	r = hello_greet(tk, s);
@@ -424,6 +466,7 @@ static void session_end(struct session *s)
 	stream_done(&s->stream);
 	session_end_transaction(s);
 	facts_unref(s->facts);
+	told_free(s);
 	settings_unref(s->settings);
 	free(s->helo);
 	free(s);
@@ -436,7 +479,6 @@ static void session_main(struct task *tk, void *arg)
 	int r;
 
 	s->task = tk;
-	s->facts = facts_start(s->srv, &s->client);
 	r = converse(tk, s, &last_words);
 	if (last_words)
 		say_last_words(tk, s, last_words);

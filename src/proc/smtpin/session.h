@@ -16,6 +16,7 @@
 #include "proc/smtpin/transaction.h"
 
 struct intake;
+struct told;
 
 enum hello { HELLO_NONE, HELLO_HELO, HELLO_EHLO };
 
@@ -26,16 +27,24 @@ struct session {
 	struct settings *settings;
 	size_t listen_index; /* in settings->conf */
 	struct stream stream;
-	struct addr client;
+	struct addr client;              /* as told, where somebody may tell */
+	struct addr proxy;               /* that said PROXY; AF_UNSPEC: none */
+	struct told *told;               /* XCLIENT and XFORWARD; NULL: nothing */
 	client_place place;              /* in the table of clients */
 	struct facts *facts;             /* may be NULL */
 	struct transaction *transaction; /* between MAIL and the end of data; else NULL */
 	struct intake *intake;           /* of the transaction, once its message began; else NULL */
+	uint64_t symbols;                /* what this client did so far, see screen.h */
+	struct smtp_dialect offered;     /* what EHLO said; nothing before it */
 	enum hello hello;
 	char *helo;        /* NULL while HELLO_NONE */
 	bool mail_refused; /* the last MAIL or its chunks: what was pipelined behind is no new mistake */
+	bool trusted;      /* the client: no checks */
+	bool may_tell;     /* who opened the connection: may say XCLIENT and XFORWARD */
+	bool facts_waited; /* a check that may refuse waited for them */
 	bool waiting;      /* for a command, without a transaction: may be ended at any time */
 	uint16_t mistakes;
+	uint16_t unknown_commands;
 	uint16_t idle_commands; /* since the last message: NOOP and the like */
 	nsec mail_at;           /* when the last message ended; before it, the session's start */
 	uint16_t fills;         /* reads since others were given a turn */
@@ -56,6 +65,12 @@ int session_answer(struct task *tk, struct session *s, enum answer a);
 /* Without a transaction, if there was one; and without what HELO or EHLO said. */
 void session_end_transaction(struct session *s);
 void session_forget_hello(struct session *s);
+
+/* The client is another one, as somebody says who may: it is counted in the place of the former. ANSWER_NONE, or
+ * why it may not come in; nothing changes then. */
+enum answer session_become(struct session *s, const struct addr *client);
+/* Everything that speaks for or against the client by now. */
+uint64_t session_symbols(const struct session *s);
 
 /* data.c: everything behind 354 up to the reply. 0: go on, or a negative errno that ends the session
  * (with *ret_last_words said before, ANSWER_NONE: nothing). The transaction is over either way. */

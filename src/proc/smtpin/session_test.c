@@ -27,6 +27,9 @@ struct world {
 	struct channel *spoold_end;
 	Locum__AppendResult result;
 	bool no_spoold, spool_full, bodies_full, shut_down;
+	bool spoold_late; /* comes a moment after the message */
+	unsigned offers;  /* enum ehlo_extension of both primaries; 0: they were never seen */
+	uint64_t offers_size;
 	nsec older; /* the session is made to look so much older, after the greeting */
 	const char *input;
 	size_t chunk; /* bytes a write; 0: all at once */
@@ -98,7 +101,7 @@ static bool read_reply(struct task *tk, struct stream *s)
 	str line;
 
 	do {
-		if (stream_line(tk, s, 1000, task_in(tk, 10 * NSEC_S), &line) < 0)
+		if (stream_line(tk, s, 1000, task_in(tk, 20 * NSEC_S), &line) < 0)
 			return false;
 		assert_int_equal(buf_addf(&world.replies, "%.*s\n", STR_ARG(line)), 0);
 	} while (line.n > 3 && line.p[3] == '-');
@@ -122,6 +125,10 @@ static void run_client(struct task *tk, int fd)
 			break;
 		rest = str_from(rest, piece.n);
 		task_yield(tk);
+	}
+	if (world.spoold_late) {
+		task_sleep(tk, 300 * NSEC_MS);
+		connect_spoold();
 	}
 	if (world.shut_down) {
 		task_sleep(tk, 20 * NSEC_MS);
@@ -147,6 +154,26 @@ static void client_main(struct task *tk, void *arg)
 	group_wait(tk, &world.srv.sessions, task_in(tk, NSEC_S));
 	channel_free(world.srv.spoold);
 	channel_free(world.spoold_end);
+}
+
+/* Both domains' primaries offer the same. */
+static void primaries_offer(unsigned offers, uint64_t size_bytes)
+{
+	static char ours[] = "ours.example", b[] = "b.example", *domains[] = { ours, b };
+	Locum__PrimaryOffers said = LOCUM__PRIMARY_OFFERS__INIT;
+
+	said.first = true;
+	for (size_t i = 0; i < ELEMENTS(domains); i++) {
+		Locum__DomainOffers domain = LOCUM__DOMAIN_OFFERS__INIT, *all[] = { &domain };
+
+		domain.domain = domains[i];
+		domain.offers = offers;
+		domain.size_bytes = i ? 0 : size_bytes;
+		said.domains = all;
+		said.n_domains = 1;
+		assert_int_equal(offers_update(&world.srv.offers, &said), 0);
+		said.first = false;
+	}
 }
 
 /* One dialogue from greeting to end of file. */
@@ -175,8 +202,10 @@ static void converse_with(const char *input, size_t chunk)
 	world.srv.spool_accepting = !world.spool_full;
 	if (world.bodies_full)
 		world.srv.budget.max = 0;
-	if (!world.no_spoold)
+	if (!world.no_spoold && !world.spoold_late)
 		connect_spoold();
+	if (world.offers)
+		primaries_offer(world.offers, world.offers_size);
 	assert_int_equal(task_start(world.loop, NULL, "client", client_main, NULL), 0);
 	assert_int_equal(loop_run(world.loop), 0);
 	assert_int_equal(world.srv.session_count, 0);
@@ -184,6 +213,7 @@ static void converse_with(const char *input, size_t chunk)
 	assert_int_equal(client_table_sessions(world.srv.clients), 0);
 	client_table_close(world.srv.clients);
 	settings_unref(world.srv.settings);
+	offers_done(&world.srv.offers);
 	loop_free(world.loop);
 }
 
@@ -403,6 +433,75 @@ static void test_250_only_when_it_is_stored(void **state)
 	}
 }
 
+static void test_a_spoold_that_is_being_replaced_is_waited_for(void **state)
+{
+	(void)state;
+	world.spoold_late = true;
+	converse_with(HELLO ENVELOPE "DATA\r\n" MESSAGE ".\r\nQUIT\r\n", 0);
+	assert_true(str_find(buf_str(&world.replies), STR("queued")) >= 0);
+	assert_int_equal(world.appended, 1);
+	forget();
+}
+
+#define ALL (EHLO_SMTPUTF8 | EHLO_DSN | EHLO_REQUIRETLS | EHLO_BINARYMIME | EHLO_CHUNKING)
+#define UTF8 "MAIL FROM:<\xc3\xbc@c.example> SMTPUTF8\r\n"
+#define TO "RCPT TO:<a@ours.example>\r\n"
+
+/* Capability parity: what the primaries take is offered, and nothing else. */
+static const struct {
+	const char *name;
+	unsigned offers;
+	uint64_t size;
+	const char *input, *codes, *says;
+} parities[] = {
+	{ "what all primaries take is offered", ALL, 0, HELLO "QUIT\r\n", "220 250 221",
+	  "250-BINARYMIME\n250-SMTPUTF8\n250-DSN\n250-LIMITS" },
+	{ "REQUIRETLS in the clear is refused with a reason", ALL, 0,
+	  HELLO "MAIL FROM:<> REQUIRETLS\r\nQUIT\r\n", "220 250 530 221", "530 5.7.10" },
+	{ "nothing of it after HELO", ALL, 0, "HELO c\r\nMAIL FROM:<> SMTPUTF8\r\nQUIT\r\n",
+	  "220 250 555 221", NULL },
+	{ "an internationalised sender is taken with SMTPUTF8", EHLO_SMTPUTF8, 0,
+	  HELLO UTF8 TO "RCPT TO:<\xc3\xbc@ours.example>\r\nBDAT 0 LAST\r\nQUIT\r\n",
+	  "220 250 250 250 250 250 221", NULL },
+	{ "and refused without", EHLO_SMTPUTF8, 0,
+	  HELLO "MAIL FROM:<\xc3\xbc@c.example>\r\nQUIT\r\n", "220 250 553 221", "553 5.6.7" },
+	{ "in RCPT too", EHLO_SMTPUTF8, 0,
+	  HELLO "MAIL FROM:<>\r\nRCPT TO:<\xc3\xbc@ours.example>\r\nQUIT\r\n",
+	  "220 250 250 553 221", NULL },
+	{ "BINARYMIME brings what it is", ALL, 0,
+	  HELLO "MAIL FROM:<> BODY=BINARYMIME\r\n" TO "DATA\r\nBDAT 4 LAST\r\na\nb\rQUIT\r\n",
+	  "220 250 250 250 503 250 221", "503 5.5.1 BODY=BINARYMIME" },
+	{ "DSN parameters are taken", ALL, 0,
+	  HELLO "MAIL FROM:<> RET=HDRS ENVID=QQ1\r\nRCPT TO:<a@ours.example> NOTIFY=SUCCESS,DELAY "
+		"ORCPT=rfc822;x@y.example\r\nBDAT 0 LAST\r\nQUIT\r\n",
+	  "220 250 250 250 250 221", NULL },
+	{ "a message that its recipient's primary does not take is refused to it", EHLO_SIZE, 1000,
+	  HELLO "MAIL FROM:<> SIZE=2000\r\n" TO "RCPT TO:<b@b.example>\r\nQUIT\r\n",
+	  "220 250 250 552 250 221", "250-SIZE 65536" },
+	{ "unless announced: then at its end", EHLO_SIZE, 10,
+	  HELLO "MAIL FROM:<>\r\n" TO "BDAT 11 LAST\r\n0123456789aQUIT\r\n",
+	  "220 250 250 250 552 221", NULL },
+};
+
+static void test_offered_is_what_the_primaries_take(void **state)
+{
+	char got[100];
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(parities); i++) {
+		world.offers = parities[i].offers;
+		world.offers_size = parities[i].size;
+		converse_with(parities[i].input, 0);
+		codes(got, sizeof(got));
+		if (strcmp(got, parities[i].codes) ||
+		    (parities[i].says &&
+		     str_find(buf_str(&world.replies), str_of(parities[i].says)) < 0))
+			fail_msg("%s: %s\n%.*s", parities[i].name, got,
+				 STR_ARG(buf_str(&world.replies)));
+		forget();
+	}
+}
+
 static void test_too_large_is_read_to_its_end_and_refused(void **state)
 {
 	struct buf input;
@@ -546,6 +645,9 @@ int main(void)
 		cmocka_unit_test_setup(test_dialogues_in_any_pieces, forget_all),
 		cmocka_unit_test_setup(test_the_envelope_is_the_evidence, forget_all),
 		cmocka_unit_test_setup(test_250_only_when_it_is_stored, forget_all),
+		cmocka_unit_test_setup(test_a_spoold_that_is_being_replaced_is_waited_for,
+				       forget_all),
+		cmocka_unit_test_setup(test_offered_is_what_the_primaries_take, forget_all),
 		cmocka_unit_test_setup(test_too_large_is_read_to_its_end_and_refused, forget_all),
 		cmocka_unit_test_setup(test_long_lines_and_many_mistakes, forget_all),
 		cmocka_unit_test_setup(test_shutdown_spares_transactions, forget_all),

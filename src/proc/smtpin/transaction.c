@@ -14,6 +14,7 @@ struct transaction {
 	str reverse_path;
 	enum smtp_body body;
 	bool smtputf8, requiretls;
+	uint64_t size, size_limit;
 	enum smtp_ret ret;
 	str envid; /* xtext, as all that comes from DSN parameters */
 	Locum__Recipient **recipient;
@@ -36,6 +37,8 @@ int transaction_new(const struct smtp_command *mail, struct transaction **ret_tr
 	t->smtputf8 = mail->smtputf8;
 	t->requiretls = mail->requiretls;
 	t->ret = mail->ret;
+	t->size = mail->size_given ? mail->size : 0;
+	t->size_limit = UINT64_MAX;
 	t->envelope_bytes = ENVELOPE_FIXED_BYTES + t->reverse_path.n + t->envid.n;
 	*ret_transaction = TAKE(t);
 	return 0;
@@ -155,6 +158,22 @@ bool transaction_smtputf8(const struct transaction *t)
 bool transaction_requiretls(const struct transaction *t)
 {
 	return t->requiretls;
+}
+
+uint64_t transaction_size(const struct transaction *t)
+{
+	return t->size;
+}
+
+void transaction_limit_size(struct transaction *t, uint64_t bytes_max)
+{
+	if (bytes_max)
+		t->size_limit = MIN(t->size_limit, bytes_max);
+}
+
+uint64_t transaction_size_limit(const struct transaction *t)
+{
+	return t->size_limit;
 }
 
 struct arena *transaction_arena(struct transaction *t)

@@ -29,6 +29,12 @@ str transaction_reverse_path(const struct transaction *t);
 enum smtp_body transaction_body(const struct transaction *t);
 bool transaction_smtputf8(const struct transaction *t);
 bool transaction_requiretls(const struct transaction *t);
+/* As MAIL said, 0: it did not. */
+uint64_t transaction_size(const struct transaction *t);
+/* A recipient's server takes no more than this; 0: any. */
+void transaction_limit_size(struct transaction *t, uint64_t bytes_max);
+/* The smallest of these limits; UINT64_MAX: none. */
+uint64_t transaction_size_limit(const struct transaction *t);
 /* For what lives as long as the transaction. */
 struct arena *transaction_arena(struct transaction *t);
 /* Sets the envelope's fields that come from MAIL and RCPT; they point into the transaction. */
