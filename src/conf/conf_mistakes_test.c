@@ -359,8 +359,12 @@ static const struct mistake mistakes[] = {
 	{ "no sessions of a network", WITH "limits { sessions_per_network = 0 }",
 	  "t.conf:4: sessions_per_network = 0 is out of range" },
 
-	{ "proxy_protocol is not supported", LISTEN("address = \"[::]:25\"\nproxy_protocol = true"),
-	  "t.conf:5: proxy_protocol = true is not supported" },
+	{ "proxy_protocol without proxy_from",
+	  LISTEN("address = \"[::]:25\"\nproxy_protocol = true"),
+	  "t.conf:5: proxy_protocol without proxy_from...write proxy_from" },
+	{ "a PROXY speaker is not everybody",
+	  LISTEN("address = \"[::]:25\"\nproxy_protocol = true\nproxy_from = \"0.0.0.0/0\""),
+	  "t.conf:6: proxy_from: \"0.0.0.0/0\" means everybody" },
 	{ "proxy_protocol is yes or no", LISTEN("address = \"[::]:25\"\nproxy_protocol = maybe"),
 	  "t.conf:5: proxy_protocol = \"maybe\" is neither" },
 

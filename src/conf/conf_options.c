@@ -336,15 +336,8 @@ static int take_proxy_from(struct conf_reader *r, void *target, const struct con
 static int take_proxy_protocol(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
 	struct conf_listen *l = target;
-	int result = conf_take_bool(r, e, &l->proxy_protocol);
 
-	/* Accepting it without reading it would make every client the proxy. */
-	if (result == 0 && l->proxy_protocol)
-		return conf_fail(r, e->line,
-				 "proxy_protocol = true is not supported by this version; let "
-				 "clients connect "
-				 "directly and remove it");
-	return result;
+	return conf_take_bool(r, e, &l->proxy_protocol);
 }
 
 /* --- dns, clamd, console --- */

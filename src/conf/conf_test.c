@@ -276,6 +276,10 @@ static const struct value values[] = {
 	{ "without lists it is not noted", WITH "dns { servers = {\"8.8.8.8\"} }", "!resolver" },
 	{ "a resolver of our own is not noted",
 	  WITH "list bl { zone = b.example } dns { servers = {\"192.0.2.53\"} }", "!resolver" },
+	{ "PROXY from some networks",
+	  LISTEN("address = \"[::]:25\"\nproxy_protocol = yes\n"
+		 "proxy_from = {\"192.0.2.9/32\", \"2001:db8::/64\"}"),
+	  "listen=mx@[::]:25 tls=0 proxy=192.0.2.9/32,2001:db8::/64," },
 	{ "proxy_protocol = false is fine", LISTEN("address = \"[::]:25\"\nproxy_protocol = no"),
 	  "listen=mx@" },
 	{ "DNS servers have port 53 by default",
