@@ -142,10 +142,6 @@ domain "strict.example" {{
     primary = {{"127.0.0.1:1"}}
     checks = {{"helo-literal=refuse", "helo-bare-word=off", "pipelining=refuse", "unknown-commands=refuse"}}
 }}
-domain "lenient.example" {{
-    primary = {{"127.0.0.1:1"}}
-    checks = {{"early-talker=score", "foreign-protocol=off", "helo-ours=score"}}
-}}
 domain "xn--bcher-kva.example" {{
     primary = {{"127.0.0.1:1"}}
 }}

@@ -23,7 +23,7 @@ struct handover {
 static void fill_client(const struct session *s, struct handover *h)
 {
 	const char *tls = stream_tls_version(&s->stream);
-	const char *helo = told_value(s, ATTRIBUTE_HELO, s->helo);
+	const char *helo = session_helo(s);
 	const char *proto = told_value(s, ATTRIBUTE_PROTO, NULL);
 	Locum__Client *c = &h->client;
 

@@ -126,7 +126,7 @@ static void log_verdict(const struct intake *in, enum answer a, msg_id id)
 		K("recipient", str_mem(first->address.data, first->address.len)),
 		K_INT("recipients", count),
 		K_Z("client", addr_ip_text(&s->client, client)),
-		K_Z("helo", s->helo ? s->helo : ""),
+		K_Z("helo", session_helo(s)),
 		K_Z("tls", tls ? tls : "none"),
 		K_INT("bytes", in->body.bytes),
 		a == ANSWER_QUEUED ? (struct log_field)K_ID("id", id)

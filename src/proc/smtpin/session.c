@@ -63,7 +63,7 @@ const char *session_listener(const struct session *s)
 
 const char *session_helo(const struct session *s)
 {
-	return s->helo ? s->helo : "";
+	return told_value(s, ATTRIBUTE_HELO, s->helo ? s->helo : "");
 }
 
 /* --- who the client is --- */

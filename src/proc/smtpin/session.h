@@ -90,5 +90,5 @@ enum answer session_hand_over(struct task *tk, struct session *s, const struct b
 			      bool any_8bit, msg_id *ret_id);
 
 const char *session_listener(const struct session *s);
-/* Empty before HELO. */
+/* As told by a trusted server, or as the client said; empty before HELO. */
 const char *session_helo(const struct session *s);
