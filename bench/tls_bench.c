@@ -13,6 +13,7 @@
 #include "base/str.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -124,6 +125,7 @@ static struct client dial(bool resume)
 
 	if (c.fd < 0 || connect(c.fd, (struct sockaddr *)&to, sizeof(to)) < 0)
 		fail("connect");
+	setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 	if (wire == STARTTLS) {
 		expect(&c, '2');
 		say(&c, "EHLO bench.test\r\n", '2');
@@ -205,8 +207,6 @@ static void work(const char *what, nsec end, uint64_t *count)
 {
 	bool resume = strcmp(what, "full") != 0;
 
-	if (resume && wire != PLAIN)
-		get_ticket();
 	while (now() < end) {
 		if (strcmp(what, "mail") == 0)
 			send_message();
@@ -220,12 +220,15 @@ static int measure(const char *what, int seconds, int workers)
 {
 	uint64_t *count = mmap(NULL, sizeof(*count) * (size_t)workers, PROT_READ | PROT_WRITE,
 			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	nsec start = now();
 	uint64_t total = 0;
 	int status = 0;
+	nsec start;
 
 	if (count == MAP_FAILED)
 		fail("mmap");
+	if (strcmp(what, "full") != 0 && wire != PLAIN)
+		get_ticket();
+	start = now();
 	for (int i = 0; i < workers; i++) {
 		if (fork() == 0) {
 			work(what, start + seconds * NSEC_S, &count[i]);
