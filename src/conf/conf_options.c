@@ -297,7 +297,7 @@ static int take_tls_certificate(struct conf_reader *r, void *target, const struc
 	struct conf_certificate *pair = NULL;
 	int result = pair_of(r, target, e, &pair);
 
-	return result < 0 ? result : take_path(r, e, &pair->certificate);
+	return pair ? take_path(r, e, &pair->certificate) : result;
 }
 
 static int take_tls_key(struct conf_reader *r, void *target, const struct conf_entry *e)
@@ -305,7 +305,7 @@ static int take_tls_key(struct conf_reader *r, void *target, const struct conf_e
 	struct conf_certificate *pair = NULL;
 	int result = pair_of(r, target, e, &pair);
 
-	return result < 0 ? result : take_path(r, e, &pair->key);
+	return pair ? take_path(r, e, &pair->key) : result;
 }
 
 static int take_tls(struct conf_reader *r, void *target, const struct conf_entry *e)
