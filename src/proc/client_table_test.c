@@ -43,12 +43,29 @@ static struct addr ip(const char *text)
 	return a;
 }
 
+static int enter_within(unsigned process, const struct addr *client, uint32_t sessions_max,
+			uint32_t per_client_max, client_place *ret_place)
+{
+	const struct client_limits limits = { sessions_max, per_client_max, MANY };
+
+	return client_table_enter(view[process], client, &limits, ret_place);
+}
+
 static int enter(unsigned process, const char *client, uint32_t per_client_max,
 		 client_place *ret_place)
 {
 	struct addr a = ip(client);
 
-	return client_table_enter(view[process], &a, MANY, per_client_max, ret_place);
+	return enter_within(process, &a, MANY, per_client_max, ret_place);
+}
+
+/* As a client of a network that may have two. */
+static int enter_network(unsigned process, const char *client, client_place *ret_place)
+{
+	const struct client_limits limits = { MANY, MANY, 2 };
+	struct addr a = ip(client);
+
+	return client_table_enter(view[process], &a, &limits, ret_place);
 }
 
 static void a_client_has_so_many_sessions_in_all_processes(void **state)
@@ -79,13 +96,13 @@ static void all_clients_together_have_so_many(void **state)
 	client_place place;
 
 	(void)state;
-	assert_int_equal(client_table_enter(view[0], &a, 2, 2, &place), 0);
-	assert_int_equal(client_table_enter(view[1], &b, 2, 2, &place), 0);
-	assert_int_equal(client_table_enter(view[2], &b, 2, 2, &place), -ENFILE);
+	assert_int_equal(enter_within(0, &a, 2, 2, &place), 0);
+	assert_int_equal(enter_within(1, &b, 2, 2, &place), 0);
+	assert_int_equal(enter_within(2, &b, 2, 2, &place), -ENFILE);
 	client_table_leave(view[1], place);
-	assert_int_equal(client_table_enter(view[2], &b, 2, 2, &place), 0);
+	assert_int_equal(enter_within(2, &b, 2, 2, &place), 0);
 	/* Whoever was turned away does not count. */
-	assert_int_equal(client_table_enter(view[0], &b, 9, 1, &place), -EUSERS);
+	assert_int_equal(enter_within(0, &b, 9, 1, &place), -EUSERS);
 	assert_int_equal(client_table_sessions(view[0]), 2);
 }
 
@@ -103,6 +120,42 @@ static void an_ipv6_client_is_its_64(void **state)
 	assert_int_equal(enter(0, "::1", 1, &place), 0);
 	assert_int_equal(enter(1, "::2", 1, &place), -EUSERS);
 	assert_int_equal(enter(0, "0.0.0.0", 1, &place), 0);
+}
+
+static void a_network_has_so_many_sessions_in_all_processes(void **state)
+{
+	client_place first, place;
+	struct addr a = ip("192.0.2.1");
+
+	(void)state;
+	assert_int_equal(enter_network(0, "192.0.2.1", &first), 0);
+	assert_int_equal(enter_network(1, "192.0.2.200", &place), 0);
+	assert_int_equal(enter_network(2, "192.0.2.3", &place), -EDQUOT);
+	/* Whoever was turned away does not count, as a client neither. */
+	assert_int_equal(client_table_sessions(view[0]), 2);
+	a = ip("192.0.2.3");
+	assert_int_equal(client_table_sessions_of(view[0], &a), 0);
+	assert_int_equal(client_table_sessions_of_network(view[0], &a), 2);
+	assert_int_equal(enter_network(2, "192.0.3.1", &place), 0);
+	client_table_leave(view[0], first);
+	assert_int_equal(enter_network(2, "192.0.2.3", &place), 0);
+}
+
+static void an_ipv6_network_is_its_48(void **state)
+{
+	client_place place;
+
+	(void)state;
+	assert_int_equal(enter_network(0, "2001:db8:1:1::1", &place), 0);
+	assert_int_equal(enter_network(1, "2001:db8:1:ffff::1", &place), 0);
+	assert_int_equal(enter_network(1, "2001:db8:1::1", &place), -EDQUOT);
+	assert_int_equal(enter_network(1, "2001:db8:2:1::1", &place), 0);
+	/* 0.0.0.0/24, 0.0.1.0/24 and ::/48 are three, and none of them is a client. */
+	assert_int_equal(enter_network(0, "0.0.0.0", &place), 0);
+	assert_int_equal(enter_network(0, "0.0.0.1", &place), 0);
+	assert_int_equal(enter_network(0, "::1", &place), 0);
+	assert_int_equal(enter_network(0, "::1", &place), 0);
+	assert_int_equal(enter_network(0, "0.0.1.0", &place), 0);
 }
 
 static void the_sessions_of_a_dead_process_are_gone(void **state)
@@ -132,10 +185,11 @@ static void it_never_fills_up(void **state)
 			a.ip[4] = (uint8_t)round;
 			a.ip[6] = (uint8_t)(i >> 8);
 			a.ip[7] = (uint8_t)i;
-			assert_int_equal(client_table_enter(view[0], &a, MANY, 1, &place[i]), 0);
-			uncounted += place[i] == CLIENT_UNCOUNTED;
+			assert_int_equal(enter_within(0, &a, MANY, 1, &place[i]), 0);
+			uncounted += place[i].client == CLIENT_UNCOUNTED;
+			uncounted += place[i].network == CLIENT_UNCOUNTED;
 		}
-		assert_int_equal(client_table_enter(view[1], &a, MANY, 9, &place[0]), -ENFILE);
+		assert_int_equal(enter_within(1, &a, MANY, 9, &place[0]), -ENFILE);
 		for (unsigned i = 0; i < MANY; i++)
 			client_table_leave(view[0], place[i]);
 	}
@@ -155,8 +209,7 @@ static _Noreturn void crowd(unsigned process, _Atomic unsigned *in)
 	unsigned have = 0, bad = 0;
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		while (have <= LIMIT &&
-		       client_table_enter(view[process], &a, MANY, LIMIT, &place[have]) == 0) {
+		while (have <= LIMIT && enter_within(process, &a, MANY, LIMIT, &place[have]) == 0) {
 			have++;
 			if (++*in > LIMIT)
 				bad = 1;
@@ -204,7 +257,7 @@ static _Noreturn void race(unsigned process, _Atomic unsigned *gate, _Atomic uns
 		++gate[0];
 		while (gate[0] < i * RACERS)
 			;
-		in = client_table_enter(view[process], &a, MANY, 1, &place) == 0;
+		in = enter_within(process, &a, MANY, 1, &place) == 0;
 		*won += in;
 		++gate[1];
 		while (gate[1] < i * RACERS)
@@ -263,6 +316,8 @@ int main(void)
 		TEST(a_client_has_so_many_sessions_in_all_processes),
 		TEST(all_clients_together_have_so_many),
 		TEST(an_ipv6_client_is_its_64),
+		TEST(a_network_has_so_many_sessions_in_all_processes),
+		TEST(an_ipv6_network_is_its_48),
 		TEST(the_sessions_of_a_dead_process_are_gone),
 		TEST(it_never_fills_up),
 		TEST(never_more_than_the_limit_get_in_at_once),

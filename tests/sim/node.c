@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #define STOP_TIME (40 * NSEC_S)
+#define MEMORY_ROWS 1024 /* of clients; fewer than locumd makes, for a simulator has many lives */
 
 extern const struct worker_hooks spoold_hooks; /* of spoold.h, which has names of ours */
 
@@ -45,7 +46,7 @@ struct sim_node {
 	struct sim_process *locumd;
 	struct loop *loop;
 	struct conf *conf;
-	int snapshot, snapshot_with_keys, clients_file, bell, bell_rope;
+	int snapshot, snapshot_with_keys, clients_file, memory_file, bell, bell_rope;
 	struct client_table *clients;
 	int listener[LISTENERS_MAX];
 	struct signal changed;
@@ -239,8 +240,13 @@ static void send_client_table(struct task *tk, struct part *part)
 	Locum__ClientTable table = LOCUM__CLIENT_TABLE__INIT;
 	IPC_PACKET(packet, CLIENT_TABLE, client_table, &table);
 
-	if (takes_listeners(part))
-		send_to(tk, part, &packet, part->node->clients_file);
+	Locum__ClientMemory memory = LOCUM__CLIENT_MEMORY__INIT;
+	IPC_PACKET(memory_packet, CLIENT_MEMORY, client_memory, &memory);
+
+	if (!takes_listeners(part))
+		return;
+	send_to(tk, part, &packet, part->node->clients_file);
+	send_to(tk, part, &memory_packet, part->node->memory_file);
 }
 
 static void send_listeners(struct task *tk, struct part *part)
@@ -468,6 +474,7 @@ static void locumd_main(void *arg)
 	conf_unref(n->conf);
 	read_config(n);
 	must(snapshots_make(n->conf, &n->snapshot, &n->snapshot_with_keys) == 0);
+	must(client_memory_make(2, MEMORY_ROWS, &n->memory_file) == 0);
 	must(client_table_make(2, n->conf->limits.sessions, &n->clients_file) == 0);
 	must(client_table_open(n->clients_file, 0, &n->clients) == 0);
 	must(n->conf->listen_count <= LISTENERS_MAX);

@@ -51,11 +51,15 @@ void children_plan(struct supervisor *sup)
 int clients_make(struct supervisor *sup)
 {
 	unsigned processes = 0;
-	int r;
+	int r = 0;
 
 	for (size_t i = 0; i < sup->child_count; i++)
 		processes += sup->child[i].process == LOCUM__PROCESS__SMTPIN;
 	sup->sessions_max = sup->conf->limits.sessions;
+	if (sup->client_memory_file < 0)
+		r = client_memory_make(processes, CLIENT_MEMORY_ROWS, &sup->client_memory_file);
+	if (r < 0)
+		return r;
 	r = client_table_make(processes, sup->sessions_max, &sup->clients_file);
 	if (r < 0)
 		return r;

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "conf/conf.h"
 #include "ipc/ipc.h"
+#include "proc/client_memory.h"
 #include "proc/client_table.h"
 #include "task/task.h"
 
@@ -60,9 +61,9 @@ struct supervisor {
 	int snapshot, snapshot_with_keys; /* sealed memfds */
 	struct child child[CHILDREN_MAX];
 	size_t child_count;
-	struct client_table *clients; /* what all smtpin share */
-	int clients_file;
-	uint32_t sessions_max;                                  /* what it was made for */
+	struct client_table *clients;         /* what all smtpin share */
+	int clients_file, client_memory_file; /* of that, and of what they remember */
+	uint32_t sessions_max;                /* what it was made for */
 	uint8_t ticket_key[TICKET_KEYS_KEPT][TICKET_KEY_BYTES]; /* the first encrypts */
 	size_t ticket_key_count;
 	struct listeners listeners;
@@ -117,7 +118,7 @@ void tickets_main(struct task *tk, void *supervisor);
 
 /* --- child.c --- */
 void children_plan(struct supervisor *sup);
-/* The table of sessions that all smtpin share; after the plan. */
+/* The table of sessions that all smtpin share, and their memory of clients; after the plan. */
 int clients_make(struct supervisor *sup);
 int children_start(struct supervisor *sup);
 /* After SIGCHLD. */

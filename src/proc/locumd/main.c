@@ -155,7 +155,8 @@ int main(int argc, char **argv)
 {
 	static struct supervisor sup = { .snapshot = -1,
 					 .snapshot_with_keys = -1,
-					 .clients_file = -1 };
+					 .clients_file = -1,
+					 .client_memory_file = -1 };
 	_cleanup_(buf_done) struct buf error = { 0 };
 	int r, status;
 

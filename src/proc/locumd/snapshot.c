@@ -72,8 +72,15 @@ int clients_send(struct task *tk, struct child *c)
 {
 	Locum__ClientTable table = LOCUM__CLIENT_TABLE__INIT;
 	IPC_PACKET(packet, CLIENT_TABLE, client_table, &table);
+	Locum__ClientMemory memory = LOCUM__CLIENT_MEMORY__INIT;
+	IPC_PACKET(memory_packet, CLIENT_MEMORY, client_memory, &memory);
+	int r;
 
-	return ipc_send(tk, c->control, &packet, c->sup->clients_file, task_in(tk, SEND_TIME));
+	r = ipc_send(tk, c->control, &packet, c->sup->clients_file, task_in(tk, SEND_TIME));
+	if (r < 0)
+		return r;
+	return ipc_send(tk, c->control, &memory_packet, c->sup->client_memory_file,
+			task_in(tk, SEND_TIME));
 }
 
 int listeners_send(struct task *tk, struct child *c)

@@ -75,6 +75,8 @@ static const str text_table[ANSWER_COUNT] = {
 	ROW(SHUTTING_DOWN, "421 4.3.2 Shutting down, come back soon"),
 	ROW(SESSIONS_FULL, "421 4.7.0 Too many sessions, come back later"),
 	ROW(CLIENT_FULL, "421 4.7.0 Too many sessions from your address"),
+	ROW(NETWORK_FULL, "421 4.7.0 Too many sessions from your network"),
+	ROW(STRANGERS_WAIT, "421 4.3.2 Too busy for clients not known here, come back later"),
 #undef ROW
 };
 

@@ -92,6 +92,13 @@ static void on_client_table(struct server *srv, struct ipc_message *m)
 	must(fd >= 0 && server_share_clients(srv, fd) == 0);
 }
 
+static void on_client_memory(struct server *srv, struct ipc_message *m)
+{
+	_cleanup_(closep) int fd = ipc_take_fd(m, 0);
+
+	must(fd >= 0 && server_share_memory(srv, fd) == 0);
+}
+
 static void on_offers(struct server *srv, const Locum__PrimaryOffers *said)
 {
 	if (offers_update(&srv->offers, said) < 0)
@@ -121,6 +128,8 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 		on_offers(srv, m->packet->primary_offers);
 	else if (m->packet->body_case == LOCUM__PACKET__BODY_CLIENT_TABLE)
 		on_client_table(srv, m);
+	else if (m->packet->body_case == LOCUM__PACKET__BODY_CLIENT_MEMORY)
+		on_client_memory(srv, m);
 	else if (m->packet->body_case == LOCUM__PACKET__BODY_TICKET_KEYS)
 		on_ticket_keys(srv, m->packet->ticket_keys);
 }

@@ -63,6 +63,17 @@ int server_share_clients(struct server *srv, int fd)
 	return r;
 }
 
+int server_share_memory(struct server *srv, int fd)
+{
+	int r;
+
+	must(!srv->memory);
+	r = client_memory_open(fd, srv->index, &srv->memory);
+	if (r < 0)
+		log_error("memory.failed", K_ERR(r));
+	return r;
+}
+
 void server_random(struct server *srv, uint8_t random[static 10])
 {
 	if (!srv->random.left) {
@@ -71,6 +82,102 @@ void server_random(struct server *srv, uint8_t random[static 10])
 	}
 	srv->random.left -= 10;
 	memcpy(random, srv->random.byte + srv->random.left, 10);
+}
+
+/* --- what is remembered of clients --- */
+
+static bool trusts(const struct server *srv, const struct addr *client)
+{
+	const struct conf *c = srv->settings->conf;
+
+	return conf_network_has(c->trusted, c->trusted_count, client);
+}
+
+bool server_favours(const struct server *srv, const struct addr *client)
+{
+	return trusts(srv, client) || client_memory_is_good(srv->memory, client, sys_now_wall());
+}
+
+nsec server_command_time(const struct server *srv, const struct addr *client)
+{
+	enum stress s = srv->stress.state;
+
+	return stress_command_time(s, s != STRESS_NONE && server_favours(srv, client));
+}
+
+void server_count(struct server *srv, const struct addr *client, enum client_count what, unsigned n)
+{
+	client_memory_add(srv->memory, client, what, n, sys_now_wall());
+}
+
+void server_remember_good(struct server *srv, const struct addr *client)
+{
+	client_memory_good(srv->memory, client, sys_now_wall());
+}
+
+/* Lines of one kind: one in ten seconds, however many there are. */
+static bool may_log(struct server *srv, struct rare_line *line)
+{
+	nsec now = loop_now(srv->loop);
+
+	line->unlogged++;
+	if (line->logged_at && now - line->logged_at < LIMIT_LOGGED_EVERY)
+		return false;
+	line->logged_at = now;
+	line->times = line->unlogged;
+	line->unlogged = 0;
+	return true;
+}
+
+int server_check_rates(struct server *srv, const struct addr *client)
+{
+	double rates[CLIENT_COUNTS];
+	char text[ADDR_TEXT_SIZE];
+	int exceeded;
+
+	if (trusts(srv, client))
+		return RATES_NONE;
+	client_memory_rates(srv->memory, client, sys_now_wall(), rates);
+	exceeded = rates_check(srv->settings->conf, rates);
+	if (exceeded != RATES_NONE && may_log(srv, &srv->rate_line))
+		log_warn("rate.exceeded", K_Z("client", addr_ip_text(client, text)),
+			 K_Z("rate", rates_name((enum client_count)exceeded)),
+			 K_INT("an_hour", (int64_t)rates[exceeded]),
+			 K_INT("times", srv->rate_line.times));
+	return exceeded;
+}
+
+/* --- stress --- */
+
+/* Whoever waits for nothing longer than the state allows, and whom we do not know. */
+static void end_idle_strangers(struct server *srv)
+{
+	nsec now = loop_now(srv->loop);
+	nsec patience = stress_command_time(srv->stress.state, false);
+
+	LIST_EACH (&srv->session_list, struct session, link, s)
+		if (s->waiting && !s->trusted && now - s->waiting_since >= patience &&
+		    !server_favours(srv, &s->client))
+			task_cancel(s->task);
+}
+
+static void update_stress(struct server *srv)
+{
+	const struct stress_load load = {
+		.sessions = srv->clients ? client_table_sessions(srv->clients) : 0,
+		.sessions_max = srv->settings->conf->limits.sessions,
+		.body_bytes = srv->budget.used,
+		.body_bytes_max = srv->budget.max,
+	};
+
+	if (!stress_update(&srv->stress, &load, loop_now(srv->loop)))
+		return;
+	log_warn("stress.changed", K_Z("state", stress_name(srv->stress.state)),
+		 K_INT("sessions", load.sessions), K_INT("sessions_max", load.sessions_max),
+		 K_INT("body_bytes", load.body_bytes),
+		 K_INT("body_bytes_max", load.body_bytes_max));
+	if (srv->stress.state != STRESS_NONE)
+		end_idle_strangers(srv);
 }
 
 /* --- counters --- */
@@ -85,6 +192,7 @@ static void send_counters(struct task *tk, struct server *srv)
 	c.sessions_total = srv->counters.sessions_total;
 	c.refused_total = srv->counters.refused_total;
 	c.deferred_total = srv->counters.deferred_total;
+	c.stress = srv->stress.state;
 	/* A spoold that is away gets the next ones. */
 	ipc_send(tk, srv->spoold, &packet, -1, task_in(tk, COUNTERS_EVERY));
 }
@@ -93,8 +201,12 @@ static void counters_main(struct task *tk, void *arg)
 {
 	struct server *srv = arg;
 
-	while (task_sleep(tk, COUNTERS_EVERY) == 0)
+	while (task_sleep(tk, COUNTERS_EVERY) == 0) {
+		update_stress(srv);
+		if (srv->stress.state != STRESS_NONE)
+			end_idle_strangers(srv);
 		send_counters(tk, srv);
+	}
 }
 
 void server_start_counters(struct server *srv)
@@ -105,34 +217,53 @@ void server_start_counters(struct server *srv)
 
 /* --- accepting --- */
 
-/* One line in ten seconds, however many are turned away. */
 static void log_limit(struct server *srv, const struct addr *client, enum answer a)
 {
-	nsec now = loop_now(srv->loop);
 	char text[ADDR_TEXT_SIZE];
 
-	srv->limit_unlogged++;
 	srv->counters.deferred_total++;
-	if (srv->limit_logged_at && now - srv->limit_logged_at < LIMIT_LOGGED_EVERY)
+	if (!may_log(srv, &srv->limit_line))
 		return;
 	log_warn("session.refused", K_Z("client", addr_ip_text(client, text)),
-		 K("reply", answer_line(a)), K_INT("times", srv->limit_unlogged),
+		 K("reply", answer_line(a)), K_INT("times", srv->limit_line.times),
 		 K_INT("sessions", client_table_sessions(srv->clients)));
-	srv->limit_logged_at = now;
-	srv->limit_unlogged = 0;
+}
+
+static enum answer enter(struct server *srv, const struct addr *client, uint32_t sessions_max,
+			 client_place *ret_place)
+{
+	const struct conf *c = srv->settings->conf;
+	bool counted = sessions_max != UINT32_MAX;
+	struct client_limits limits = { c->limits.sessions, UINT32_MAX, UINT32_MAX };
+	enum stress s = srv->stress.state;
+
+	if (counted) {
+		bool favoured = s != STRESS_NONE && server_favours(srv, client);
+
+		limits.per_client = stress_share(s, favoured, sessions_max);
+		limits.per_network = stress_share(s, favoured, c->limits.sessions_per_network);
+	}
+	switch (client_table_enter(srv->clients, client, &limits, ret_place)) {
+	case 0:
+		return ANSWER_NONE;
+	case -EUSERS:
+		return limits.per_client < sessions_max ? ANSWER_STRANGERS_WAIT
+							: ANSWER_CLIENT_FULL;
+	case -EDQUOT:
+		return ANSWER_NETWORK_FULL;
+	default:
+		return ANSWER_SESSIONS_FULL;
+	}
 }
 
 enum answer server_admit(struct server *srv, const struct addr *client, uint32_t sessions_max,
 			 client_place *ret_place)
 {
-	enum answer a = ANSWER_NONE;
-	int r;
+	enum answer a;
 
-	r = client_table_enter(srv->clients, client, srv->settings->conf->limits.sessions,
-			       sessions_max, ret_place);
-	if (r < 0)
-		a = r == -EUSERS ? ANSWER_CLIENT_FULL : ANSWER_SESSIONS_FULL;
-	if (r < 0)
+	update_stress(srv);
+	a = enter(srv, client, sessions_max, ret_place);
+	if (a != ANSWER_NONE)
 		log_limit(srv, client, a);
 	return a;
 }

@@ -9,13 +9,22 @@
 #include "proc/smtpin/body.h"
 #include "ipc/ipc.h"
 #include "net/tls.h"
+#include "proc/client_memory.h"
 #include "proc/client_table.h"
 #include "proc/smtpin/answer.h"
 #include "proc/smtpin/offers.h"
+#include "proc/smtpin/rates.h"
+#include "proc/smtpin/stress.h"
 #include "proc/worker.h"
 #include "proc/smtpin/settings.h"
 
 struct session;
+
+/* A line of the log that is written now and then, with how many times it was due. */
+struct rare_line {
+	nsec logged_at;
+	uint64_t unlogged, times;
+};
 
 struct server {
 	struct loop *loop;
@@ -32,6 +41,8 @@ struct server {
 	struct list session_list; /* of struct session */
 	uint32_t session_count;
 	struct client_table *clients; /* what all smtpin share; there before the first listener */
+	struct client_memory *memory; /* likewise */
+	struct stress_gauge stress;
 	struct body_budget budget;
 	unsigned lookups; /* questions to netd under way */
 
@@ -45,8 +56,7 @@ struct server {
 	} random; /* drawn ahead: a system call for a hundred ids */
 
 	struct list incoming; /* listeners of a set that is not complete yet */
-	nsec limit_logged_at;
-	uint64_t limit_unlogged; /* connections turned away since */
+	struct rare_line limit_line, rate_line;
 };
 
 extern const struct worker_hooks smtpin_hooks; /* process.c; arg: a zeroed struct server */
@@ -57,10 +67,24 @@ void server_init(struct server *srv, struct worker *w);
 int server_configure(struct server *srv, struct conf *conf);
 /* The table that locumd made, in fd, which stays the caller's. Once, before the first listener. */
 int server_share_clients(struct server *srv, int fd);
-/* Counts one more session of the client, of which it may have sessions_max. ANSWER_NONE, or why it must not come in,
- * logged. */
+/* Likewise what is remembered of clients. */
+int server_share_memory(struct server *srv, int fd);
+/* Counts one more session of the client, of which it may have sessions_max (UINT32_MAX: any number, of its network too, and
+ * stress is no reason to refuse it: a proxy). ANSWER_NONE, or why it must not come in, logged. */
 enum answer server_admit(struct server *srv, const struct addr *client, uint32_t sessions_max,
 			 client_place *ret_place);
+
+/* Is it known as good, or trusted by its address? Looks it up in the memory of clients: some 100 ns a process. */
+bool server_favours(const struct server *srv, const struct addr *client);
+/* How long this client may take for a command: less under stress (stress.h). */
+nsec server_command_time(const struct server *srv, const struct addr *client);
+/* The client did it n times more: for the rates. */
+void server_count(struct server *srv, const struct addr *client, enum client_count what,
+		  unsigned n);
+/* An enum client_count of which the client had enough in this hour, or RATES_NONE; logged now and then. */
+int server_check_rates(struct server *srv, const struct addr *client);
+/* A message of this client's was accepted: it is known as good from now on. */
+void server_remember_good(struct server *srv, const struct addr *client);
 /* The random part of an id. */
 void server_random(struct server *srv, uint8_t random[static 10]);
 void server_start_counters(struct server *srv);

@@ -10,8 +10,6 @@
 #include "proc/smtpin/screen.h"
 #include "proc/smtpin/told.h"
 
-/* RFC 5321 §4.5.3.2.7; for the whole line, so that a byte a minute does not keep a session. */
-#define COMMAND_TIME (5 * NSEC_MINUTE)
 #define REPLY_TIME (5 * NSEC_MINUTE)
 #define LAST_WORDS_TIME (5 * NSEC_S)
 #define LINGER_TIME (2 * NSEC_S)
@@ -248,7 +246,7 @@ static void take_new_settings(struct session *s)
 	s->listen_index = (size_t)index;
 }
 
-static enum answer words_for(int r)
+static enum answer words_for(const struct session *s, int r)
 {
 	switch (r) {
 	case -ETIMEDOUT:
@@ -256,7 +254,7 @@ static enum answer words_for(int r)
 	case -E2BIG:
 		return ANSWER_LINE_ENDLESS;
 	case -ECANCELED:
-		return ANSWER_SHUTTING_DOWN;
+		return s->srv->closing ? ANSWER_SHUTTING_DOWN : ANSWER_STRANGERS_WAIT;
 	default:
 		return ANSWER_NONE; /* the connection is gone */
 	}
@@ -327,7 +325,7 @@ static int refuse_chunk(struct task *tk, struct session *s, const struct decisio
 	r = session_skip_chunk(tk, s, d->chunk_bytes);
 	if (r == 0)
 		return just_say(tk, s, d->answer, ret_last_words);
-	*ret_last_words = r == -EFBIG ? d->answer : words_for(r);
+	*ret_last_words = r == -EFBIG ? d->answer : words_for(s, r);
 	return r;
 }
 
@@ -365,10 +363,10 @@ static int check_patience(struct task *tk, const struct session *s, enum answer 
 	return -EPROTO;
 }
 
-/* For the next line. A message that began has its own bound: nobody rests between two chunks. */
+/* For the whole next line, so that a byte a minute does not keep a session. A message that began has its own bound: nobody rests between two chunks. */
 static nsec line_deadline(struct task *tk, const struct session *s)
 {
-	nsec deadline = task_in(tk, COMMAND_TIME);
+	nsec deadline = task_in(tk, server_command_time(s->srv, &s->client));
 
 	return s->intake ? MIN(deadline, pace_ends_at(&s->intake->pace)) : deadline;
 }
@@ -381,13 +379,14 @@ static int take_turn(struct task *tk, struct session *s, enum answer *ret_last_w
 	int r;
 
 	s->waiting = !s->transaction;
+	s->waiting_since = task_now(tk);
 	if (s->waiting && s->srv->closing)
 		r = -ECANCELED;
 	else
 		r = command_line_read(tk, s, line_deadline(tk, s), &line, &bytes);
 	s->waiting = false;
 	if (r < 0 && r != -EMSGSIZE) {
-		*ret_last_words = words_for(r);
+		*ret_last_words = words_for(s, r);
 		return r;
 	}
 	take_new_settings(s);

@@ -43,6 +43,7 @@ struct session {
 	bool may_tell;     /* who opened the connection: may say XCLIENT and XFORWARD */
 	bool facts_waited; /* a check that may refuse waited for them */
 	bool waiting;      /* for a command, without a transaction: may be ended at any time */
+	nsec waiting_since;
 	uint16_t mistakes;
 	uint16_t unknown_commands;
 	uint16_t idle_commands; /* since the last message: NOOP and the like */

@@ -142,13 +142,14 @@ static void run_client(struct task *tk, int fd)
 static void client_main(struct task *tk, void *arg)
 {
 	struct addr client = { .family = AF_INET, .ip = { 192, 0, 2, 1 }, .port = 4321 };
+	const struct client_limits limits = { 10, 10, 10 };
 	client_place place;
 	int pair[2];
 
 	(void)arg;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	assert_int_equal(sys_set_nonblocking(pair[0]), 0);
-	assert_int_equal(client_table_enter(world.srv.clients, &client, 10, 10, &place), 0);
+	assert_int_equal(client_table_enter(world.srv.clients, &client, &limits, &place), 0);
 	session_start(&world.srv, 0, pair[0], &client, place);
 	run_client(tk, pair[1]);
 	group_wait(tk, &world.srv.sessions, task_in(tk, NSEC_S));
