@@ -5,29 +5,35 @@
  */
 #include "proc/smtpin/intake.h"
 
-/* The chunk into the message. */
-static int take_octets(struct task *tk, struct intake *in, uint64_t bytes)
+static void take_pending(struct intake *in)
 {
-	struct session *s = in->s;
+	str pending = stream_pending(&in->s->stream);
+	str rest = pending, run;
+
+	while (chunk_next(&in->chunk, &rest, &run))
+		intake_add(in, run);
+	in->pace.bytes += pending.n - rest.n;
+	stream_consume(&in->s->stream, pending.n - rest.n);
+}
+
+/* The chunk into the message. */
+static int take_octets(struct task *tk, struct intake *in, uint64_t bytes, bool last)
+{
+	struct chunk *c = &in->chunk;
+	ssize_t got;
 
 	if (intake_is_endless(in, bytes))
 		return -EFBIG;
-	for (;;) {
-		str pending = stream_pending(&s->stream);
-		str run = str_first(pending, MIN(bytes, pending.n));
-		ssize_t got;
-
-		line_ends_feed(&in->ends, run);
-		intake_add(in, run);
-		in->pace.bytes += run.n;
-		bytes -= run.n;
-		stream_consume(&s->stream, run.n);
-		if (!bytes)
-			return 0;
-		got = session_fill(tk, s, pace_deadline(tk, &in->pace));
+	chunk_begin(c, bytes, last);
+	for (take_pending(in); !chunk_done(c); take_pending(in)) {
+		got = session_fill(tk, in->s, pace_deadline(tk, &in->pace));
 		if (got <= 0)
 			return got == 0 ? -ENODATA : (int)got;
 	}
+	/* A CR may still find its LF in the next chunk. */
+	in->bare = c->bare_cr || c->bare_lf || (last && c->after_cr);
+	in->any_8bit = c->any_8bit;
+	return 0;
 }
 
 int session_skip_chunk(struct task *tk, struct session *s, uint64_t bytes)
@@ -75,13 +81,12 @@ int session_take_chunk(struct task *tk, struct session *s, uint64_t bytes, bool 
 		*ret_last_words = ANSWER_BUSY;
 		return r;
 	}
-	r = take_octets(tk, s->intake, bytes);
+	r = take_octets(tk, s->intake, bytes, last);
 	if (r < 0) {
 		*ret_last_words = intake_give_up(s->intake, r);
 		return r;
 	}
 	if (!last)
 		return answer_chunk(tk, s, ret_over);
-	line_ends_finish(&s->intake->ends);
 	return intake_conclude(tk, s->intake);
 }

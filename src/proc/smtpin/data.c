@@ -31,8 +31,8 @@ static int take_all(struct task *tk, struct intake *in)
 		if (got <= 0)
 			return got == 0 ? -ENODATA : (int)got;
 	}
-	in->ends.bare = dots.bare_cr || dots.bare_lf;
-	in->ends.any_8bit = dots.any_8bit;
+	in->bare = dots.bare_cr || dots.bare_lf;
+	in->any_8bit = dots.any_8bit;
 	return 0;
 }
 

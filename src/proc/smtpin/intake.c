@@ -57,6 +57,7 @@ int intake_begin(struct task *tk, struct session *s)
 			    transaction_size_limit(s->transaction));
 	in->hooks = (struct trace_hooks){ intake_is_our_name, intake_found, in };
 	trace_init(&in->trace, &in->hooks);
+	chunk_init(&in->chunk);
 	r = body_init(&in->body, &s->srv->budget, in->bytes_max);
 	/* A body that cannot be kept is still read to its end, and then deferred. */
 	if (r < 0)
@@ -103,7 +104,7 @@ enum answer intake_objection(const struct intake *in)
 
 	if (error == -EMSGSIZE)
 		return ANSWER_TOO_LARGE;
-	if (in->ends.bare && !binary)
+	if (in->bare && !binary)
 		return ANSWER_BARE_NEWLINE;
 	if (in->looped)
 		return ANSWER_LOOP;
@@ -175,7 +176,7 @@ int intake_conclude(struct task *tk, struct intake *in)
 	body_finish(&in->body);
 	a = intake_objection(in);
 	if (a == ANSWER_OK)
-		a = session_hand_over(tk, s, &in->body, in->ends.any_8bit, &id);
+		a = session_hand_over(tk, s, &in->body, in->any_8bit, &id);
 	count_verdict(s, a);
 	log_verdict(in, a, id);
 	return write_verdict(tk, s, a, id);

@@ -7,8 +7,8 @@
  */
 #pragma once
 
-#include "proc/smtpin/line_ends.h"
 #include "proc/smtpin/session.h"
+#include "smtp/chunk.h"
 #include "smtp/trace.h"
 
 /* How fast octets come: what DATA and BDAT give a client, however it cuts them. */
@@ -23,7 +23,9 @@ struct intake {
 	struct trace trace;
 	struct trace_hooks hooks;
 	struct body body;
-	struct line_ends ends; /* of BDAT; DATA sets the two flags */
+	struct chunk chunk; /* by BDAT: the present one */
+	bool bare;          /* a line end that is not CRLF */
+	bool any_8bit;
 	uint64_t bytes_max;
 	bool looped;
 };
