@@ -192,8 +192,8 @@ static const struct allowance at_work[NODE_PARTS] = {
 /* Nobody is there any more: the routes that netd knows, messages that are held, and of those that are done what spoold can
  * tell. Without buffers. */
 static const struct allowance at_rest[NODE_PARTS] = {
-	[PART_SMTPIN_0] = { .above_start = true, .fixed = KIB },
-	[PART_SMTPIN_1] = { .above_start = true, .fixed = KIB },
+	[PART_SMTPIN_0] = { .above_start = true, .fixed = KIB, .a_domain = 48 },
+	[PART_SMTPIN_1] = { .above_start = true, .fixed = KIB, .a_domain = 48 },
 	[PART_NETD] = { .above_start = true, .fixed = KIB, .a_domain = 2800 },
 	[PART_SPOOLD] = { .fixed = 44 * KIB, .a_domain = 512, .a_message = KIB, .a_done = 448 },
 	[PART_SMTPOUT] = { .above_start = true, .fixed = 2 * KIB },

@@ -38,6 +38,7 @@ void server_init(struct server *srv, struct worker *w)
 int server_configure(struct server *srv, struct conf *conf)
 {
 	struct settings *fresh = NULL;
+	struct announced announced;
 	char error[200];
 	int r;
 
@@ -48,6 +49,8 @@ int server_configure(struct server *srv, struct conf *conf)
 	}
 	settings_unref(srv->settings);
 	srv->settings = fresh;
+	/* What was counted for the former configuration would keep it in memory. */
+	offers_announced(&srv->offers, conf, &announced);
 	srv->budget.max = MAX(BUDGET_BYTES, BUDGET_MESSAGES * conf->limits.message_bytes);
 	return 0;
 }
