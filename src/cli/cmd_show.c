@@ -108,6 +108,18 @@ static void print_dsn(struct cli *cli, const Locum__Envelope *e)
 	}
 }
 
+/* A line each: "zen 4.5 (127.0.0.4)". */
+static void print_symbols(struct cli *cli, const Locum__Envelope *e)
+{
+	for (size_t i = 0; i < e->n_symbols; i++) {
+		const Locum__Symbol *s = e->symbols[i];
+		char *text = arena_sprintf(&cli->arena, "%s %g%s%.200s%s", s->name, s->score,
+					   *s->text ? " (" : "", s->text, *s->text ? ")" : "");
+
+		print_line(cli, i ? "" : "noticed", str_of(text));
+	}
+}
+
 static void print_envelope(struct cli *cli, const struct story *s)
 {
 	Locum__Envelope *e =
@@ -122,6 +134,7 @@ static void print_envelope(struct cli *cli, const struct story *s)
 		return;
 	print_needs(cli, e);
 	print_dsn(cli, e);
+	print_symbols(cli, e);
 	locum__envelope__free_unpacked(e, NULL);
 }
 

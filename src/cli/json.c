@@ -128,6 +128,21 @@ static json_t *js_envelope_recipients(const Locum__Envelope *e)
 	return all;
 }
 
+static json_t *js_symbols(const Locum__Envelope *e)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < e->n_symbols; i++) {
+		json_t *o = json_object();
+
+		json_object_set_new(o, "name", js_text(str_of(e->symbols[i]->name)));
+		json_object_set_new(o, "score", json_real(e->symbols[i]->score));
+		json_object_set_new(o, "text", js_text(str_of(e->symbols[i]->text)));
+		json_array_append_new(all, o);
+	}
+	return all;
+}
+
 json_t *js_envelope(ProtobufCBinaryData packed)
 {
 	Locum__Envelope *e = locum__envelope__unpack(NULL, packed.len, packed.data);
@@ -149,6 +164,7 @@ json_t *js_envelope(ProtobufCBinaryData packed)
 	json_object_set_new(o, "dsn_ret", js_text(str_of(e->dsn_ret)));
 	json_object_set_new(o, "dsn_envid", js_text(str_of(e->dsn_envid)));
 	json_object_set_new(o, "body_bytes", js_number(e->body_bytes));
+	json_object_set_new(o, "symbols", js_symbols(e));
 	locum__envelope__free_unpacked(e, NULL);
 	return o;
 }

@@ -185,6 +185,8 @@ static const char story_text[] =
 	"declared   SMTPUTF8 REQUIRETLS\n"
 	"dsn        RET=HDRS ENVID=q1\n"
 	"dsn        jan@example.cz NOTIFY=FAILURE ORCPT=rfc822;j@example.cz\n"
+	"noticed    zen 4.5 (127.0.0.4)\n"
+	"           no-reverse-name 1\n"
 	"\n"
 	"RECIPIENT       STATE   TRIES  NEXT TRY  LAST REPLY\n"
 	"jan@example.cz  held        2  -         550 5.1.1 no such user\n"
@@ -254,6 +256,10 @@ static void show_as_json(void **state)
 	assert_string_equal(
 		json_string_value(json_object_get(json_object_get(e, "client"), "tls_version")),
 		"TLSv1.3");
+	e = json_array_get(json_object_get(e, "symbols"), 0);
+	assert_string_equal(json_string_value(json_object_get(e, "name")), "zen");
+	assert_true(json_real_value(json_object_get(e, "score")) == 4.5);
+	assert_string_equal(json_string_value(json_object_get(e, "text")), "127.0.0.4");
 	json_decref(o);
 }
 

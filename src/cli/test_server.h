@@ -344,6 +344,8 @@ static inline ProtobufCBinaryData the_envelope(void)
 	Locum__Client c = LOCUM__CLIENT__INIT;
 	Locum__Recipient r = LOCUM__RECIPIENT__INIT;
 	Locum__Recipient *list[] = { &r };
+	Locum__Symbol noticed[2] = { LOCUM__SYMBOL__INIT, LOCUM__SYMBOL__INIT };
+	Locum__Symbol *symbols[] = { &noticed[0], &noticed[1] };
 
 	r.address = bytes_z("jan@example.cz");
 	r.domain = W("example.cz");
@@ -356,6 +358,13 @@ static inline ProtobufCBinaryData the_envelope(void)
 	c.tls_version = W("TLSv1.3");
 	c.tls_cipher = W("TLS_AES_256_GCM_SHA384");
 	c.listener = W("mx");
+	noticed[0].name = W("zen");
+	noticed[0].score = 4.5;
+	noticed[0].text = W("127.0.0.4");
+	noticed[1].name = W("no-reverse-name");
+	noticed[1].score = 1;
+	e.symbols = symbols;
+	e.n_symbols = 2;
 	e.id = the_id();
 	e.reverse_path = bytes_z("alice@src.test");
 	e.recipients = list;

@@ -155,16 +155,20 @@ static int accepted_event(struct task *tk, struct command *c, const Locum__Envel
 {
 	const Locum__Client *client = e->client;
 	Locum__PrimaryState state = e->recipients[0]->primary;
-	_cleanup_(freep) char *helo = NULL;
+	_cleanup_(freep) char *helo = NULL, *noticed = NULL;
 	char text[2 * STORED_TEXT_MAX], from[STORED_TEXT_MAX];
 
+	symbols_text(e, text, STORED_TEXT_MAX);
+	noticed = text_clean(str_of(text), STORED_TEXT_MAX);
 	client_text(client, from, sizeof(from));
 	if (client)
 		helo = text_clean(str_mem(client->helo.data, client->helo.len), 128);
-	snprintf(text, sizeof(text), "from %s, HELO %s, %s, listener %s; the primary was %s", from,
-		 helo ? helo : "", client && *client->tls_version ? client->tls_version : "no TLS",
+	snprintf(text, sizeof(text), "from %s, HELO %s, %s, listener %s; the primary was %s%s%s",
+		 from, helo ? helo : "",
+		 client && *client->tls_version ? client->tls_version : "no TLS",
 		 client ? client->listener : "",
-		 (size_t)state < ELEMENTS(primary_was) ? primary_was[state] : "not known");
+		 (size_t)state < ELEMENTS(primary_was) ? primary_was[state] : "not known",
+		 noticed && *noticed ? "; noticed: " : "", noticed ? noticed : "");
 	return rows_event(tk, c, e->arrived_wall, "accepted", STR_NONE, text);
 }
 
@@ -196,12 +200,13 @@ static int trace_finished(struct task *tk, struct command *c, const struct finis
 {
 	_cleanup_(stored_freep) Locum__StoredState *state = NULL;
 	msg_id id = item->id;
-	char text[STORED_TEXT_MAX + 8];
+	char text[2 * STORED_TEXT_MAX + 32];
 	int r = finished_state(item, &state);
 
 	if (r < 0)
 		return command_fail(c, "the final state of the message cannot be read");
-	snprintf(text, sizeof(text), "from %s", state->client);
+	snprintf(text, sizeof(text), "from %s%s%s", state->client,
+		 *state->symbols ? "; noticed: " : "", state->symbols);
 	r = rows_event(tk, c, state->arrived_wall, "accepted", STR_NONE, text);
 	if (r == 0)
 		r = rows_events(tk, c, state);

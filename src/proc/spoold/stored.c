@@ -103,6 +103,20 @@ void client_text(const Locum__Client *client, char *ret_text, size_t size)
 		snprintf(ret_text, size, "[%s]", client->address);
 }
 
+void symbols_text(const Locum__Envelope *envelope, char *ret_text, size_t size)
+{
+	size_t n = 0;
+
+	*ret_text = '\0';
+	for (size_t i = 0; i < envelope->n_symbols && n < size; i++) {
+		const Locum__Symbol *s = envelope->symbols[i];
+
+		n += (size_t)snprintf(ret_text + n, size - n, "%s%s %g%s%s%s", i ? ", " : "",
+				      s->name, s->score, *s->text ? " (" : "", s->text,
+				      *s->text ? ")" : "");
+	}
+}
+
 /* --- the snapshot --- */
 
 size_t envelope_parts(const Locum__Envelope *envelope, uint16_t *ret_part)
@@ -327,10 +341,12 @@ void stored_event(Locum__StoredState *state, nsec now_wall, const char *what, st
 
 void stored_finish(Locum__StoredState *state, const Locum__Envelope *envelope)
 {
-	char client[STORED_TEXT_MAX] = "";
+	char client[STORED_TEXT_MAX] = "", symbols[STORED_TEXT_MAX];
 
 	client_text(envelope->client, client, sizeof(client));
 	set_text(&state->client, str_of(client), sizeof(client));
+	symbols_text(envelope, symbols, sizeof(symbols));
+	set_text(&state->symbols, str_of(symbols), sizeof(symbols));
 	set_bytes(&state->reverse_path,
 		  str_mem(envelope->reverse_path.data, envelope->reverse_path.len));
 	state->arrived_wall = envelope->arrived_wall;

@@ -53,6 +53,9 @@ void stored_finish(Locum__StoredState *state, const Locum__Envelope *envelope);
 
 /* "name [address]" of the client. */
 void client_text(const Locum__Client *client, char *ret_text, size_t size);
+/* What was noticed about the client, "zen 4.5 (127.0.0.4), no-reverse-name 1"; empty: nothing. Cut where the text is
+ * full. */
+void symbols_text(const Locum__Envelope *envelope, char *ret_text, size_t size);
 /* A peer's words, made fit for a log, a protobuf string and a terminal: valid UTF-8 without
  * controls, cut at max bytes. From the heap; NULL: out of memory. */
 char *text_clean(str text, size_t bytes_max);

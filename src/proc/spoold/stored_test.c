@@ -127,9 +127,16 @@ static void a_state_survives_the_spool(void **state)
 {
 	_cleanup_(stored_freep) Locum__StoredState *s = NULL, *again = NULL;
 	_cleanup_(buf_done) struct buf packed = { 0 };
+	Locum__Symbol zen = LOCUM__SYMBOL__INIT, nameless = LOCUM__SYMBOL__INIT;
+	Locum__Symbol *noticed[] = { &zen, &nameless };
 	struct envelope x, other;
 
 	(void)state;
+	zen.name = (char[]){ "zen" };
+	zen.score = 4.5;
+	zen.text = (char[]){ "127.0.0.4" };
+	nameless.name = (char[]){ "no-reverse-name" };
+	nameless.score = 1;
 	envelope_make(&x, two_domains, 3);
 	envelope_make(&other, two_domains, 2);
 	assert_int_equal(stored_unpack(STR_NONE, &x.e, &s), 0);
@@ -151,7 +158,13 @@ static void a_state_survives_the_spool(void **state)
 	stored_event(again, 41, "held", STR_NONE, STR("one more"));
 	assert_int_equal(again->n_events, STORED_EVENTS_MAX);
 	assert_string_equal(again->events[STORED_EVENTS_MAX - 1]->text, "one more");
+	x.e.symbols = noticed;
+	x.e.n_symbols = 2;
 	stored_finish(again, &x.e);
+	assert_string_equal(again->symbols, "zen 4.5 (127.0.0.4), no-reverse-name 1");
+	x.e.n_symbols = 0;
+	stored_finish(again, &x.e);
+	assert_string_equal(again->symbols, "");
 	assert_memory_equal(again->recipients[0]->address.data, "u@d", 3);
 	stored_freep(&again);
 	again = NULL;
