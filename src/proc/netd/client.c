@@ -130,6 +130,8 @@ static bool is_askable(str helo)
 
 static void ask_helo(struct asking *a, str helo)
 {
+	if (helo.n && helo.p[helo.n - 1] == '.')
+		helo.n--;
 	if (!is_askable(helo))
 		return;
 	for (size_t i = 0; i < HELO_TYPES; i++)
