@@ -25,7 +25,7 @@ A FILE.smtp holds cases. A case starts with `== NAME`; its name is the requireme
   reload NAME = VALUE   the limits block gets another value, and locumd SIGHUP (after `restart`)
   restart        a locumd of its own for what follows in this case; `terminate` sends it SIGTERM
 
-TEXT knows \\0 \\r \\n \\t \\\\ and \\xHH. A file may start with lines `config NAME = VALUE` for the limits
+TEXT knows \\0 \\r \\n \\t \\\\ and \\xHH. A file may start with lines `config NAME = VALUE` for the limits (rates_NAME: for the rates)
 block of its locumd. `#` starts a comment line.
 """
 import argparse
@@ -92,13 +92,17 @@ class Locumd:
         (self.dir / "users").write_text("user@listed.example\n")
         (self.dir / "state").mkdir(exist_ok=True)
         self.dir.chmod(0o755)
-        rows = "\n".join(f"    {k} = {v}" for k, v in limits.items())
+        rates = {"unknown_recipients": 0, "errors": 0}
+        rates.update({k[6:]: v for k, v in limits.items() if k.startswith("rates_")})
+        rates = "  ".join(f"{k} = {v}" for k, v in rates.items())
+        rows = "\n".join(f"    {k} = {v}" for k, v in limits.items() if not k.startswith("rates_"))
         (self.dir / "locum.conf").write_text(f'''
 hostname  = "mx2.example.net"
 aliases   = {{"mx2-old.example.net"}}
 state_dir = "{self.dir}/state"
 user      = "{os.environ.get("GOLDEN_USER", "nobody")}"
 processes {{ smtpin = 1 }}
+rates {{ {rates} }}
 listen "mx" {{
     address = "127.0.0.1:{self.ports['mx']}"
     tls_certificate = "{cert}"

@@ -63,6 +63,8 @@ static const str text_table[ANSWER_COUNT] = {
 	ROW(TOO_MANY_RECIPIENTS,
 	    "452 4.5.3 Too many recipients, send the rest in another transaction"),
 
+	ROW(RATE, "450 4.7.1 Too much from your address in this hour, try again later"),
+
 	ROW(CHUNK_INVALID, "501 5.5.4 The size of this chunk is not understood, goodbye"),
 	ROW(EARLY_TALKER, "554 5.5.1 You spoke before the greeting"),
 	ROW(FOREIGN_PROTOCOL, "554 5.5.1 This is a server for mail (SMTP), and that is none"),

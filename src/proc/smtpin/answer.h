@@ -79,6 +79,7 @@ enum answer {
 	ANSWER_BUSY,
 	ANSWER_NOT_STORED,
 	ANSWER_TOO_MANY_RECIPIENTS,
+	ANSWER_RATE,
 
 	/* the last words of a session */
 	ANSWER_CHUNK_INVALID,

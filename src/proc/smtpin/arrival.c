@@ -94,7 +94,8 @@ static bool is_well_known(const struct session *s)
 /* Waits for as long as this client has to: 0, or what stream_fill says. */
 static ssize_t wait_for_input(struct task *tk, struct session *s)
 {
-	nsec until = s->trusted ? 0 : task_in(tk, s->settings->conf->greet_delay);
+	bool favoured = s->trusted || server_favours(s->srv, &s->client);
+	nsec until = favoured ? 0 : task_in(tk, s->settings->conf->greet_delay);
 	ssize_t got;
 
 	do {

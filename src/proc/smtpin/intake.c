@@ -143,11 +143,21 @@ static void log_verdict(const struct intake *in, enum answer a, msg_id id)
 		log_event(LOG_INFO, "message.refused", common);
 }
 
+/* The client's rates, and that it brings mail that is wanted here. */
+static void remember(struct session *s)
+{
+	server_count(s->srv, &s->client, CLIENT_MESSAGES, 1);
+	server_count(s->srv, &s->client, CLIENT_RECIPIENTS,
+		     (unsigned)transaction_recipient_count(s->transaction));
+	server_remember_good(s->srv, &s->client);
+}
+
 static void count_verdict(struct session *s, enum answer a)
 {
-	if (a == ANSWER_QUEUED)
+	if (a == ANSWER_QUEUED) {
 		s->messages++;
-	else if (answer_text(a).p[0] == '4')
+		remember(s);
+	} else if (answer_text(a).p[0] == '4')
 		s->srv->counters.deferred_total++;
 	else
 		s->srv->counters.refused_total++;

@@ -124,6 +124,14 @@ static enum answer add_recipient(struct session *s, const struct smtp_command *c
 	return ANSWER_RECIPIENT_OK;
 }
 
+/* Who had enough for this hour may try again later; what it has begun it may still end. */
+static enum answer check_rates(struct session *s)
+{
+	if (s->trusted || server_check_rates(s->srv, &s->client) == RATES_NONE)
+		return ANSWER_OK;
+	return ANSWER_RATE;
+}
+
 enum answer do_rcpt(struct session *s, const struct smtp_command *c)
 {
 	enum answer a;
@@ -134,6 +142,9 @@ enum answer do_rcpt(struct session *s, const struct smtp_command *c)
 		return s->mail_refused ? ANSWER_MAIL_REFUSED : ANSWER_MAIL_FIRST;
 	if (s->intake)
 		return ANSWER_BDAT_BEGUN;
+	a = check_rates(s);
+	if (a != ANSWER_OK)
+		return a;
 	a = add_recipient(s, c);
 	if (answer_is_refusal(a))
 		log_recipient_refused(s, c, a);

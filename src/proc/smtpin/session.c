@@ -294,6 +294,15 @@ static int take_chunk(struct task *tk, struct session *s, const struct decision 
 	return r;
 }
 
+/* What the client did wrong, for its rates. */
+static void count_wrong(struct session *s, enum answer a)
+{
+	if (a == ANSWER_NOT_OUR_DOMAIN || a == ANSWER_NO_SUCH_USER)
+		server_count(s->srv, &s->client, CLIENT_UNKNOWN_RECIPIENTS, 1);
+	else if (answer_is_mistake(a))
+		server_count(s->srv, &s->client, CLIENT_ERRORS, 1);
+}
+
 /* The answer is all there is to do. */
 static int just_say(struct task *tk, struct session *s, enum answer a, enum answer *ret_last_words)
 {
@@ -306,6 +315,7 @@ static int just_say(struct task *tk, struct session *s, enum answer a, enum answ
 	r = session_answer(tk, s, a);
 	if (r < 0)
 		return r;
+	count_wrong(s, a);
 	if (answer_text(a).p[0] == '4')
 		s->srv->counters.deferred_total += a != ANSWER_TOO_MANY_RECIPIENTS;
 	if (answer_is_mistake(a) && ++s->mistakes >= MISTAKES_MAX) {
@@ -363,7 +373,8 @@ static int check_patience(struct task *tk, const struct session *s, enum answer 
 	return -EPROTO;
 }
 
-/* For the whole next line, so that a byte a minute does not keep a session. A message that began has its own bound: nobody rests between two chunks. */
+/* For the whole next line, so that a byte a minute does not keep a session. A message that began has its
+ * own bound: nobody rests between two chunks. */
 static nsec line_deadline(struct task *tk, const struct session *s)
 {
 	nsec deadline = task_in(tk, server_command_time(s->srv, &s->client));
