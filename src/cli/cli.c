@@ -68,6 +68,8 @@ static const struct command commands[] = {
 	{ "doctor", "", 0, 0, 0, cmd_doctor,
 	  "certificates of our own names, and what DNS should say of them" },
 	{ "reload", "", 0, 0, 0, cmd_reload, "let locumd read its configuration again" },
+	{ "upgrade", "", 0, 0, 0, cmd_upgrade,
+	  "go on with the executables that are installed now, without a pause" },
 	{ "spool verify", "[DIR]", 0, 1, 0, cmd_spool_verify,
 	  "read a spool without locumd, and tell what is damaged" },
 	{ "spool ls", "[DIR]", 0, 1, 0, cmd_spool_ls, "the messages of a spool, without locumd" },

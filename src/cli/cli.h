@@ -68,6 +68,7 @@ int cmd_hold(struct cli *cli);
 int cmd_release(struct cli *cli);
 int cmd_drop(struct cli *cli);
 int cmd_reload(struct cli *cli);
+int cmd_upgrade(struct cli *cli);
 int cmd_check(struct cli *cli);
 int cmd_doctor(struct cli *cli);
 int cmd_spool_verify(struct cli *cli);

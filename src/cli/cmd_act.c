@@ -1,5 +1,5 @@
 /*
- * Commands that change something: flush, hold, release, drop, reload.
+ * Commands that change something: flush, hold, release, drop, reload, upgrade.
  */
 #include "base/cleanup.h"
 #include "cli/client.h"
@@ -95,5 +95,24 @@ int cmd_reload(struct cli *cli)
 	for (size_t i = 0; i < a.row_count; i++)
 		if (a.row[i]->event)
 			fprintf(cli->out, "note: %s\n", a.row[i]->event->text);
+	return CLI_OK;
+}
+
+int cmd_upgrade(struct cli *cli)
+{
+	_cleanup_(answers_done) struct answers a = ANSWERS_NONE;
+	Locum__Command command = LOCUM__COMMAND__INIT;
+	int r;
+
+	command.verb = LOCUM__VERB__UPGRADE;
+	r = client_ask(cli, &command, &a);
+	if (r != CLI_OK)
+		return r;
+	if (cli->json)
+		return js_print_count(cli, 1);
+	for (size_t i = 0; i < a.row_count; i++)
+		if (a.row[i]->event)
+			fprintf(cli->out, "%.*s\n",
+				STR_ARG(cli_safe(cli, str_of(a.row[i]->event->text))));
 	return CLI_OK;
 }

@@ -27,6 +27,8 @@ static const struct rule {
 	RULE(LOCUMD, SPOOLD, COMMAND_CLIENT),
 	RULE(SPOOLD, LOCUMD, RELOAD),
 	RULE(LOCUMD, SPOOLD, RELOADED),
+	RULE(SPOOLD, LOCUMD, UPGRADE),
+	RULE(LOCUMD, SPOOLD, UPGRADED),
 
 	RULE(SMTPIN, SPOOLD, APPEND),
 	RULE(SPOOLD, SMTPIN, APPENDED),
@@ -102,6 +104,10 @@ static int receive(int fd, Locum__Process from, Locum__Process self, struct ipc_
 	ssize_t got;
 
 	got = sys_recv_fds(fd, datagram, sizeof(datagram), m.fd, &m.fd_count);
+	/* The peer closed with something of ours unread. The kernel says so once, before it gives what the peer had
+	 * sent: that counts. */
+	if (got == -ECONNRESET)
+		got = sys_recv_fds(fd, datagram, sizeof(datagram), m.fd, &m.fd_count);
 	if (got <= 0)
 		return (int)got;
 	m.packet = locum__packet__unpack(NULL, (size_t)got, datagram);
@@ -158,6 +164,11 @@ Locum__Process channel_peer(const struct channel *ch)
 uint32_t channel_index(const struct channel *ch)
 {
 	return ch->index;
+}
+
+int channel_fd(const struct channel *ch)
+{
+	return ch->io.fd;
 }
 
 static void end_calls(struct channel *ch, int result)
@@ -316,6 +327,8 @@ int ipc_send(struct task *tk, struct channel *ch, const Locum__Packet *packet, i
 			break;
 	}
 	leave(ch);
+	if (r == -ECONNRESET) /* gone is gone, whatever it left unread */
+		r = -EPIPE;
 	return r < 0 ? r : 0;
 }
 

@@ -46,6 +46,8 @@ int channel_new(struct loop *loop, int fd, Locum__Process self, Locum__Process p
 void channel_free(struct channel *ch);
 Locum__Process channel_peer(const struct channel *ch);
 uint32_t channel_index(const struct channel *ch);
+/* Its descriptor, which stays the channel's. */
+int channel_fd(const struct channel *ch);
 
 /* The descriptor in `fd` stays the caller's; -1: none. */
 int ipc_send(struct task *tk, struct channel *ch, const Locum__Packet *packet, int fd,

@@ -289,8 +289,12 @@ static void shutdown_main(struct task *tk, void *arg)
 	end(l, EXIT_SUCCESS);
 }
 
-static int on_shutdown(struct life *l)
+static int on_shutdown(struct task *tk, struct life *l, const Locum__Shutdown *shutdown)
 {
+	bool patient = shutdown->patience_s > 0;
+
+	if (!patient || !l->ending)
+		l->w.finish_by = patient ? task_in(tk, shutdown->patience_s * NSEC_S) : 0;
 	if (l->ending)
 		return 0;
 	l->ending = true;
@@ -321,7 +325,7 @@ static void on_control(struct task *tk, struct channel *ch, struct ipc_message *
 	else if (body == LOCUM__PACKET__BODY_LISTENER)
 		r = on_listener(tk, l, m);
 	else if (body == LOCUM__PACKET__BODY_SHUTDOWN)
-		r = on_shutdown(l);
+		r = on_shutdown(tk, l, m->packet->shutdown);
 	else
 		l->w.hooks->message(tk, ch, m, arg);
 	if (r < 0 && !l->ending)

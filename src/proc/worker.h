@@ -24,6 +24,9 @@ struct worker {
 	uint32_t index;
 	struct conf *conf; /* the newest; take conf_ref for anything that spans an await */
 	struct channel *control;
+	/* Until when (monotonic) what is in progress may go on at the end; 0: the process decides. A second
+	 * Shutdown can make it earlier meanwhile. */
+	nsec finish_by;
 	void *arg; /* the process's own state */
 	const struct worker_hooks *hooks;
 };
@@ -49,7 +52,8 @@ struct worker_hooks {
 	/* smtpin only: a listening socket, now ours. last: none will follow. After a reload the whole set
 	 * comes again, unchanged sockets as fresh descriptors: it replaces the earlier set. */
 	void (*listener)(struct task *tk, struct worker *w, str name, int fd, bool last);
-	/* Finish what is in progress, then return: the process exits 0. */
+	/* Finish what is in progress, by w->finish_by where it is set, then return: the process exits 0. Peers, messages
+	 * and snapshots come as before meanwhile. */
 	void (*shutdown)(struct task *tk, struct worker *w);
 };
 

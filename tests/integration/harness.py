@@ -253,6 +253,7 @@ class Locum:
         self.config = self.world.path(f"{self.name}.conf")
         self.user = user
         self.process = None
+        self.bin = BUILD  # where locumd and its processes are
         self.write_config()
 
     def write_config(self, extra=None, broken=None):
@@ -275,7 +276,7 @@ class Locum:
         out = self.world.path(f"{self.name}.out")
         stdout = open(out, "ab")
         before = out.stat().st_size
-        self.process = self.host.process([BUILD / "locumd", "--config", self.config],
+        self.process = self.host.process([self.bin / "locumd", "--config", self.config],
                                          f"{self.name}.log", stdout=stdout, start_new_session=True)
         stdout.close()
 

@@ -17,17 +17,53 @@
 
 /* --- who is to be --- */
 
-static void plan(struct supervisor *sup, Locum__Process process, const char *name, unsigned count)
+static const char *name_of(Locum__Process process)
 {
-	for (unsigned i = 0; i < count; i++) {
-		struct child *c = &sup->child[sup->child_count++];
+	return process == LOCUM__PROCESS__SMTPIN   ? "smtpin"
+	       : process == LOCUM__PROCESS__SPOOLD ? "spoold"
+	       : process == LOCUM__PROCESS__NETD   ? "netd"
+						   : "smtpout";
+}
 
-		*c = (struct child){ .sup = sup, .process = process, .index = i, .name = name };
-		if (process == LOCUM__PROCESS__SMTPIN)
-			snprintf(c->title, sizeof(c->title), "locum: %s %u", name, i);
-		else
-			snprintf(c->title, sizeof(c->title), "locum: %s", name);
+void child_init(struct child *c, struct supervisor *sup, Locum__Process process, uint32_t index)
+{
+	const char *name = name_of(process);
+
+	*c = (struct child){
+		.sup = sup, .process = process, .index = index, .name = name, .handed_control = -1
+	};
+	if (process == LOCUM__PROCESS__SMTPIN)
+		snprintf(c->title, sizeof(c->title), "locum: %s %u", name, index);
+	else
+		snprintf(c->title, sizeof(c->title), "locum: %s", name);
+}
+
+bool child_can_be_left(const struct child *c)
+{
+	return c->pid > 0 && c->ready && c->control;
+}
+
+static bool index_taken(const struct supervisor *sup, Locum__Process process, uint32_t index)
+{
+	for (size_t i = 0; i < sup->child_count; i++)
+		if (sup->child[i].process == process && sup->child[i].index == index)
+			return true;
+	return false;
+}
+
+static int plan(struct supervisor *sup, Locum__Process process, unsigned count)
+{
+	uint32_t places = process == LOCUM__PROCESS__SMTPIN ? sup->smtpin_places : CHILDREN_MAX;
+
+	for (uint32_t i = 0; count > 0; i++) {
+		if (i >= places || sup->child_count >= CHILDREN_MAX)
+			return -ENOSPC;
+		if (index_taken(sup, process, i))
+			continue;
+		child_init(&sup->child[sup->child_count++], sup, process, i);
+		count--;
 	}
+	return 0;
 }
 
 static unsigned cores(void)
@@ -37,30 +73,45 @@ static unsigned cores(void)
 	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (unsigned)CPU_COUNT(&set);
 }
 
-void children_plan(struct supervisor *sup)
+unsigned smtpin_wanted(const struct supervisor *sup)
 {
-	unsigned smtpin = sup->conf->smtpin_processes ? sup->conf->smtpin_processes : cores();
+	unsigned wanted = sup->conf->smtpin_processes ? sup->conf->smtpin_processes : cores();
 
-	plan(sup, LOCUM__PROCESS__NETD, "netd", 1);
-	plan(sup, LOCUM__PROCESS__SPOOLD, "spoold", 1);
-	plan(sup, LOCUM__PROCESS__SMTPOUT, "smtpout", 1);
-	plan(sup, LOCUM__PROCESS__SMTPIN, "smtpin",
-	     MIN(smtpin, (unsigned)(CHILDREN_MAX - sup->child_count)));
+	return MIN(wanted, (unsigned)SMTPIN_PLACES_MAX);
+}
+
+int children_plan(struct supervisor *sup)
+{
+	int r = plan(sup, LOCUM__PROCESS__NETD, 1);
+
+	if (r == 0)
+		r = plan(sup, LOCUM__PROCESS__SPOOLD, 1);
+	if (r == 0)
+		r = plan(sup, LOCUM__PROCESS__SMTPOUT, 1);
+	return r < 0 ? r : plan(sup, LOCUM__PROCESS__SMTPIN, smtpin_wanted(sup));
+}
+
+static int memory_make(struct supervisor *sup)
+{
+	/* A predecessor of a version without it leaves none. */
+	if (sup->client_memory_file >= 0)
+		return 0;
+	return client_memory_make(sup->smtpin_places, CLIENT_MEMORY_ROWS, &sup->client_memory_file);
 }
 
 int clients_make(struct supervisor *sup)
 {
-	unsigned processes = 0;
-	int r = 0;
+	int r;
 
-	for (size_t i = 0; i < sup->child_count; i++)
-		processes += sup->child[i].process == LOCUM__PROCESS__SMTPIN;
+	if (sup->clients_file >= 0)
+		return memory_make(sup);
+	sup->smtpin_places =
+		MIN(SMTPIN_GENERATIONS * smtpin_wanted(sup), (unsigned)SMTPIN_PLACES_MAX);
 	sup->sessions_max = sup->conf->limits.sessions;
-	if (sup->client_memory_file < 0)
-		r = client_memory_make(processes, CLIENT_MEMORY_ROWS, &sup->client_memory_file);
+	r = memory_make(sup);
 	if (r < 0)
 		return r;
-	r = client_table_make(processes, sup->sessions_max, &sup->clients_file);
+	r = client_table_make(sup->smtpin_places, sup->sessions_max, &sup->clients_file);
 	if (r < 0)
 		return r;
 	return client_table_open(sup->clients_file, 0, &sup->clients);
@@ -68,10 +119,15 @@ int clients_make(struct supervisor *sup)
 
 struct child *child_find(struct supervisor *sup, Locum__Process process)
 {
-	for (size_t i = 0; i < sup->child_count; i++)
-		if (sup->child[i].process == process)
-			return &sup->child[i];
-	return NULL;
+	struct child *found = NULL;
+
+	for (size_t i = 0; i < sup->child_count; i++) {
+		struct child *c = &sup->child[i];
+
+		if (c->process == process && (!found || (c->ready && !c->finish_by)))
+			found = c;
+	}
+	return found;
 }
 
 /* --- starting one --- */
@@ -126,15 +182,14 @@ static _Noreturn void become(const char *const *path, char *title, char **enviro
 /* Beside locumd, as in the build folder, or where they are installed. */
 static int spawn(struct child *c, int *ret_control)
 {
-	static char beside[1100], installed[1100], environment_text[ELEMENTS(inherited)][512];
+	static char path[2][1100], environment_text[ELEMENTS(inherited)][512];
 	char *environment[ELEMENTS(inherited) + 1];
-	const char *const paths[] = { beside, installed, NULL };
+	const char *const paths[] = { path[0], path[1], NULL };
 	_cleanup_(closep) int ours = -1;
 	int pair[2];
 	pid_t pid;
 
-	snprintf(beside, sizeof(beside), "%s/%s", c->sup->exe_dir, c->name);
-	snprintf(installed, sizeof(installed), "%s/%s", LOCUM_LIBEXEC_DIR, c->name);
+	executable_paths(c->sup, c->name, path);
 	environment_make(environment_text, environment);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
@@ -172,6 +227,7 @@ static void on_ready(struct task *tk, struct child *c, const Locum__Ready *ready
 	if (c->sup->serving && c->process == LOCUM__PROCESS__SMTPIN)
 		listeners_send(tk, c);
 	serving_check(tk, c->sup);
+	signal_raise(&c->sup->changed);
 }
 
 static void on_reload(struct task *tk, struct child *c, struct channel *ch, uint64_t call)
@@ -195,6 +251,8 @@ static void on_message(struct task *tk, struct channel *ch, struct ipc_message *
 		on_ready(tk, c, m->packet->ready);
 	else if (m->packet->body_case == LOCUM__PACKET__BODY_RELOAD)
 		on_reload(tk, c, ch, m->packet->call);
+	else if (m->packet->body_case == LOCUM__PACKET__BODY_UPGRADE)
+		upgrade_begin(tk, c->sup, c, m->packet->call);
 }
 
 /* A child closes its channel by dying; one that talks nonsense is made to die. */
@@ -235,11 +293,25 @@ static void log_death(const struct child *c, pid_t pid)
 			  K_Z("signal", strsignal(WTERMSIG(status))));
 }
 
+/* Until it is dead. */
+static void watch(struct task *tk, struct child *c)
+{
+	struct supervisor *sup = c->sup;
+	pid_t pid = c->pid;
+
+	while (!c->exited)
+		signal_wait(tk, &sup->changed, NEVER);
+	if (c->process == LOCUM__PROCESS__SMTPIN)
+		client_table_forget(sup->clients, c->index);
+	if (!sup->stopping || c->wait_status != 0)
+		log_death(c, pid);
+	channel_free(TAKE(c->control));
+}
+
 static int live(struct task *tk, struct child *c)
 {
 	struct supervisor *sup = c->sup;
 	_cleanup_(closep) int control = -1;
-	pid_t pid;
 	int r;
 
 	r = spawn(c, &control);
@@ -247,7 +319,6 @@ static int live(struct task *tk, struct child *c)
 		log_error("child.failed", K_Z("process", c->title), K_ERR(r));
 		return r;
 	}
-	pid = c->pid;
 	r = channel_new(sup->loop, control, LOCUM__PROCESS__LOCUMD, c->process, c->index,
 			on_message, on_closed, c, &c->control);
 	if (r == 0)
@@ -256,13 +327,7 @@ static int live(struct task *tk, struct child *c)
 		r = start_send(tk, c, false);
 	if (r < 0 && r != -EPIPE && c->pid > 0)
 		kill(c->pid, SIGKILL);
-	while (!c->exited)
-		signal_wait(tk, &sup->changed, NEVER);
-	if (c->process == LOCUM__PROCESS__SMTPIN)
-		client_table_forget(sup->clients, c->index);
-	if (!sup->stopping || c->wait_status != 0)
-		log_death(c, pid);
-	channel_free(TAKE(c->control));
+	watch(tk, c);
 	return 0;
 }
 
@@ -286,6 +351,10 @@ static void child_main(struct task *tk, void *arg)
 	while (!sup->stopping) {
 		nsec until;
 
+		if (child_must_wait(c)) {
+			signal_wait(tk, &sup->changed, NEVER);
+			continue;
+		}
 		live(tk, c);
 		if (c->ready && task_now(tk) - c->ready_at >= LONG_LIFE)
 			c->failures = 0;
@@ -299,10 +368,34 @@ static void child_main(struct task *tk, void *arg)
 	signal_raise(&sup->changed);
 }
 
+/* One of before an upgrade lives once. */
+static void old_child_main(struct task *tk, void *arg)
+{
+	struct child *c = arg;
+	struct supervisor *sup = c->sup;
+
+	watch(tk, c);
+	*c = (struct child){ .sup = sup, .handed_control = -1 };
+	signal_raise(&sup->changed);
+}
+
+static int adopt(struct child *c)
+{
+	int r = channel_new(c->sup->loop, c->handed_control, LOCUM__PROCESS__LOCUMD, c->process,
+			    c->index, on_message, on_closed, c, &c->control);
+
+	if (r < 0)
+		return r;
+	c->handed_control = -1;
+	c->ready = true;
+	return task_start(c->sup->loop, NULL, "old child", old_child_main, c);
+}
+
 int children_start(struct supervisor *sup)
 {
 	for (size_t i = 0; i < sup->child_count; i++) {
-		int r = task_start(sup->loop, NULL, "child", child_main, &sup->child[i]);
+		struct child *c = &sup->child[i];
+		int r = c->old ? adopt(c) : task_start(sup->loop, NULL, "child", child_main, c);
 
 		if (r < 0)
 			return r;
@@ -310,15 +403,31 @@ int children_start(struct supervisor *sup)
 	return 0;
 }
 
-void children_reap(struct supervisor *sup)
+static void exited(struct supervisor *sup, pid_t pid, int status)
 {
+	if (pid == sup->check_pid) {
+		sup->check_pid = 0;
+		sup->check_status = status;
+		sup->check_exited = true;
+	}
 	for (size_t i = 0; i < sup->child_count; i++) {
 		struct child *c = &sup->child[i];
 
-		if (c->pid <= 0 || waitpid(c->pid, &c->wait_status, WNOHANG) != c->pid)
+		if (c->pid != pid)
 			continue;
 		c->pid = 0;
+		c->wait_status = status;
 		c->exited = true;
 	}
+}
+
+/* Those of a predecessor whose state was lost, too. */
+void children_reap(struct supervisor *sup)
+{
+	pid_t pid;
+	int status;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		exited(sup, pid, status);
 	signal_raise(&sup->changed);
 }

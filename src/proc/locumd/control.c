@@ -5,6 +5,7 @@
 
 #define TURNED_AWAY_MAX 16
 #define TURN_AWAY_TIME (2 * NSEC_S)
+#define SUCCESSOR_TIME (10 * NSEC_S)
 
 /* A client of the control socket that nobody serves: it is told why. */
 struct turned_away {
@@ -73,11 +74,25 @@ static bool may_command(const struct supervisor *sup, int fd, uid_t *ret_uid)
 	return peer.uid == 0 || peer.uid == geteuid() || peer.uid == sup->uid;
 }
 
+/* In the middle of an upgrade there is one in a moment. */
+static struct child *spoold_now(struct task *tk, struct supervisor *sup)
+{
+	nsec until = task_in(tk, SUCCESSOR_TIME);
+
+	for (;;) {
+		struct child *c = child_find(sup, LOCUM__PROCESS__SPOOLD);
+
+		if (!sup->succeeding || (c->ready && !c->finish_by) || task_now(tk) >= until)
+			return c;
+		signal_wait(tk, &sup->changed, until);
+	}
+}
+
 static void on_client(struct task *tk, struct supervisor *sup, int fd)
 {
 	Locum__CommandClient client = LOCUM__COMMAND_CLIENT__INIT;
 	IPC_PACKET(packet, COMMAND_CLIENT, command_client, &client);
-	struct child *spoold = child_find(sup, LOCUM__PROCESS__SPOOLD);
+	struct child *spoold;
 	uid_t uid = 0;
 
 	if (!may_command(sup, fd, &uid)) {
@@ -87,6 +102,7 @@ static void on_client(struct task *tk, struct supervisor *sup, int fd)
 		return;
 	}
 	client.uid = uid;
+	spoold = spoold_now(tk, sup);
 	if (spoold->ready &&
 	    ipc_send(tk, spoold->control, &packet, fd, task_in(tk, SEND_TIME)) == 0) {
 		sys_close(fd);

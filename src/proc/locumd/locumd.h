@@ -16,7 +16,12 @@
 #include "task/task.h"
 
 #define LISTENERS_MAX 64
-#define CHILDREN_MAX 132 /* 128 smtpin, and one each of the rest */
+#define SMTPIN_PLACES_MAX 128
+#define OTHER_KINDS 3 /* netd, spoold, smtpout: one each, and some of before an upgrade */
+#define CHILDREN_MAX (SMTPIN_PLACES_MAX + 4 * OTHER_KINDS)
+/* How many smtpin there can be for each that is configured: those of before an upgrade may have sessions for
+ * a while. */
+#define SMTPIN_GENERATIONS 4
 #define SEND_TIME (5 * NSEC_S)
 #define TICKET_KEY_BYTES 80
 #define TICKET_KEYS_KEPT                                                                           \
@@ -24,6 +29,7 @@
 
 struct supervisor;
 
+/* A place for one; after a child of before an upgrade has ended, empty (PROCESS_NONE) and free for another. */
 struct child {
 	struct supervisor *sup;
 	Locum__Process process;
@@ -37,6 +43,10 @@ struct child {
 	nsec ready_at;
 	unsigned failures;       /* deaths in a row without a long life between */
 	struct channel *control; /* NULL: none */
+	/* Of before an upgrade: not started again. */
+	bool old;
+	int handed_control; /* until the channel is made of it */
+	nsec finish_by;     /* told to end, and stuck after that; 0: not told */
 };
 
 struct listener {
@@ -57,13 +67,16 @@ struct supervisor {
 	struct conf *conf;
 	bool root;
 	uint32_t uid, gid; /* of the children, when root */
-	char exe_dir[1024];
+	char exe[1024], exe_dir[1024];
+	int lock;
 	int snapshot, snapshot_with_keys; /* sealed memfds */
 	struct child child[CHILDREN_MAX];
 	size_t child_count;
-	struct client_table *clients;         /* what all smtpin share */
-	int clients_file, client_memory_file; /* of that, and of what they remember */
-	uint32_t sessions_max;                /* what it was made for */
+	struct client_table *clients; /* what all smtpin share */
+	int clients_file;
+	int client_memory_file; /* likewise; -1: none */
+	uint32_t smtpin_places; /* what they were made for: an smtpin's index is its place */
+	uint32_t sessions_max;  /* likewise */
 	uint8_t ticket_key[TICKET_KEYS_KEPT][TICKET_KEY_BYTES]; /* the first encrypts */
 	size_t ticket_key_count;
 	struct listeners listeners;
@@ -75,15 +88,38 @@ struct supervisor {
 	bool stopping;
 	bool reloading;
 	struct signal changed; /* a child came or went, or stopping began */
+
+	/* upgrade.c */
+	bool checking;    /* the new locumd is being asked */
+	bool leaving;     /* and is about to take our place: nobody is started any more */
+	pid_t check_pid;  /* 0: not running */
+	int check_status; /* valid when check_exited */
+	bool check_exited;
+	struct {
+		uint64_t call; /* 0: nobody waits for an answer */
+		uint32_t index;
+	} asker; /* which spoold */
+
+	/* of one that took the place of another */
+	bool succeeding; /* not everything is replaced yet */
+	char version_before[64];
+	struct listeners salvaged; /* of one whose state was lost */
+	int handed_command_socket; /* -1: none */
 };
 
 /* --- setup.c: before the loop. Errors come with words for the operator. --- */
 int user_find(struct supervisor *sup, struct buf *ret_error);
 int directories_make(const struct supervisor *sup, struct buf *ret_error);
 /* One locumd a state directory; the lock goes with the process. */
-int lock_take(const struct supervisor *sup, struct buf *ret_error);
+int lock_take(struct supervisor *sup, struct buf *ret_error);
 int control_open(struct supervisor *sup, int *ret_fd, struct buf *ret_error);
-int exe_dir_find(struct supervisor *sup);
+/* What it is called there. */
+void control_path_find(struct supervisor *sup);
+int exe_find(struct supervisor *sup);
+/* Where the executable of a child is: beside ours, or where it is installed. Two paths. */
+void executable_paths(const struct supervisor *sup, const char *name, char ret_path[2][1100]);
+/* Is one of them there, for every child? */
+int executables_check(const struct supervisor *sup, struct buf *ret_error);
 
 /* --- listeners.c --- */
 /* Opens what `conf` names into *ret; sockets that `have` (may be NULL) has already are taken over as
@@ -98,6 +134,8 @@ int listeners_text(const struct listeners *l, struct buf *to);
 
 /* --- snapshot.c --- */
 int snapshots_make(const struct conf *conf, int *ret_plain, int *ret_with_keys);
+/* The configuration in one. -EPROTO: there is none. */
+int snapshot_read(int fd, struct conf **ret_conf);
 int start_send(struct task *tk, struct child *c, bool again);
 /* To smtpin, before its first listeners. */
 int clients_send(struct task *tk, struct child *c);
@@ -117,12 +155,18 @@ int tickets_send(struct task *tk, struct child *c);
 void tickets_main(struct task *tk, void *supervisor);
 
 /* --- child.c --- */
-void children_plan(struct supervisor *sup);
-/* The table of sessions that all smtpin share, and their memory of clients; after the plan. */
+/* Those of before an upgrade have their places already. -ENOSPC: there are too many of them. */
+int children_plan(struct supervisor *sup);
+unsigned smtpin_wanted(const struct supervisor *sup);
+void child_init(struct child *c, struct supervisor *sup, Locum__Process process, uint32_t index);
+/* Whether a successor of ours can have it: it is ready, and nothing stands between us. */
+bool child_can_be_left(const struct child *c);
+/* The table of sessions that all smtpin share, and their memory of clients; before the plan, and only when there is none yet. */
 int clients_make(struct supervisor *sup);
 int children_start(struct supervisor *sup);
 /* After SIGCHLD. */
 void children_reap(struct supervisor *sup);
+/* The one that serves, if one does. */
 struct child *child_find(struct supervisor *sup, Locum__Process process);
 
 /* --- control.c --- */
@@ -132,6 +176,41 @@ void control_main(struct task *tk, void *supervisor);
 /* Reads the configuration again. True: it is in force; ret_text says what needs a restart. False: the
  * old one stays; ret_text says why. */
 bool reload(struct task *tk, struct supervisor *sup, struct buf *ret_text);
+/* The same before there are children to tell; sup->conf is what was in force. Not in a task. */
+bool configuration_renew(struct supervisor *sup, struct buf *ret_text);
+
+/* --- handover.c: what one locumd leaves to the next, which runs in its place --- */
+/* A sealed memfd. */
+int handover_make(const struct supervisor *sup, int *ret_fd);
+/* What is in it, plausible in itself. -EPROTO: it is not. */
+int handover_read(int fd, Locum__Handover **ret_handover);
+void handover_free(Locum__Handover *h);
+void handover_freep(Locum__Handover **h);
+/* Whether what it names stays open across an exec. */
+void handover_keep_open(const Locum__Handover *h, bool open);
+/* Makes all of it ours. -EPROTO: something is not there, or is not what it is said to be; then nothing
+ * was taken. */
+int handover_take(struct supervisor *sup, const Locum__Handover *h);
+/* When nothing of it can be understood: keeps the sockets that listen for clients, without names, and closes
+ * everything else beyond standard error; children end by that. */
+void handover_salvage(struct listeners *ret);
+
+/* --- upgrade.c --- */
+/* What the new locumd says when it is asked whether it could take our place. */
+#define CHECK_SAYS "locumd "
+/* The beginning; asker, with its call, gets the answer. NULL: nobody waits. */
+void upgrade_begin(struct task *tk, struct supervisor *sup, const struct child *asker,
+		   uint64_t call);
+/* To whoever asked this locumd or the one before, once. A '\0' is added to text. */
+void upgrade_answer(struct task *tk, struct supervisor *sup, bool ok, struct buf *text);
+
+/* --- succession.c --- */
+/* Ends children of before an upgrade as those of now get ready. */
+void succession_main(struct task *tk, void *supervisor);
+/* Not to be started now. */
+bool child_must_wait(const struct child *c);
+/* Of before an upgrade, and its successor serves: nobody new is connected with it. */
+bool child_is_retired(const struct child *c);
 
 /* --- supervisor.c --- */
 /* Everything that can be ready is: hands out the listeners and says so, once. */

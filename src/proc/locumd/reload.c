@@ -67,7 +67,8 @@ static void tell_children(struct task *tk, struct supervisor *sup)
 			continue;
 		if (start_send(tk, c, true) < 0)
 			log_warn("reload.untold", K_Z("process", c->title));
-		else if (sup->serving && c->ready && c->process == LOCUM__PROCESS__SMTPIN)
+		else if (sup->serving && c->ready && !c->finish_by &&
+			 c->process == LOCUM__PROCESS__SMTPIN)
 			listeners_send(tk, c);
 	}
 }
@@ -98,32 +99,48 @@ static int apply(struct supervisor *sup, struct conf *fresh, struct buf *ret_tex
 	return 0;
 }
 
-bool reload(struct task *tk, struct supervisor *sup, struct buf *ret_text)
+static bool use(struct supervisor *sup, const struct reading *reading, struct buf *ret_text)
 {
-	struct reading reading = { .path = sup->config_path, .error = ret_text };
-	int r;
+	int r = reading->result;
 
-	if (sup->reloading || sup->stopping) {
-		buf_addf(ret_text, "busy with another reload, or shutting down; try again");
-		return false;
-	}
-	task_on_main_stack(tk, read_on_main_stack, &reading);
-	r = reading.result;
 	if (r == 0)
-		r = apply(sup, reading.conf, ret_text);
+		r = apply(sup, reading->conf, ret_text);
 	if (r < 0) {
-		conf_unref(reading.conf);
+		conf_unref(reading->conf);
 		if (ret_text->n == 0)
 			buf_addf(ret_text, "%s", strerror(-r));
 		log_error("reload.failed", K("reason", buf_str(ret_text)));
 		return false;
 	}
 	conf_unref(sup->conf);
-	sup->conf = reading.conf;
+	sup->conf = reading->conf;
 	log_open("locumd", worker_log_level(), sup->conf->log_json ? LOG_JSON : LOG_TEXT);
 	for (size_t i = 0; i < sup->conf->note_count; i++)
 		log_warn("config.note", K("note", sup->conf->notes[i]));
 	log_info("reload.done", K("restart_needed", buf_str(ret_text)));
+	return true;
+}
+
+bool configuration_renew(struct supervisor *sup, struct buf *ret_text)
+{
+	struct reading reading = { .path = sup->config_path, .error = ret_text };
+
+	read_on_main_stack(&reading);
+	return use(sup, &reading, ret_text);
+}
+
+bool reload(struct task *tk, struct supervisor *sup, struct buf *ret_text)
+{
+	struct reading reading = { .path = sup->config_path, .error = ret_text };
+
+	if (sup->reloading || sup->checking || sup->stopping) {
+		buf_addf(ret_text,
+			 "busy with another reload or an upgrade, or shutting down; try again");
+		return false;
+	}
+	task_on_main_stack(tk, read_on_main_stack, &reading);
+	if (!use(sup, &reading, ret_text))
+		return false;
 	sup->reloading = true;
 	tell_children(tk, sup);
 	sup->reloading = false;

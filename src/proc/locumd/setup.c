@@ -133,7 +133,7 @@ int directories_make(const struct supervisor *sup, struct buf *ret_error)
 
 /* --- the lock --- */
 
-int lock_take(const struct supervisor *sup, struct buf *ret_error)
+int lock_take(struct supervisor *sup, struct buf *ret_error)
 {
 	_cleanup_(closep) int fd = -1;
 	char path[PATH_SIZE], pid[32] = "";
@@ -158,11 +158,17 @@ int lock_take(const struct supervisor *sup, struct buf *ret_error)
 	/* For people: the lock holds without it. */
 	if (sys_truncate(fd, 0) == 0)
 		(void)sys_write_at(fd, str_of(pid), 0);
-	(void)TAKE_FD(fd); /* open, and locked, to the end */
+	sup->lock = TAKE_FD(fd); /* open, and locked, to the end */
 	return 0;
 }
 
 /* --- the socket of the command line --- */
+
+void control_path_find(struct supervisor *sup)
+{
+	snprintf(sup->control_path, sizeof(sup->control_path), "%.*s" CONTROL_NAME,
+		 STR_ARG(sup->conf->state_dir));
+}
 
 int control_open(struct supervisor *sup, int *ret_fd, struct buf *ret_error)
 {
@@ -170,8 +176,8 @@ int control_open(struct supervisor *sup, int *ret_fd, struct buf *ret_error)
 	_cleanup_(closep) int fd = -1;
 	int r;
 
-	snprintf(a.sun_path, sizeof(a.sun_path), "%.*s" CONTROL_NAME,
-		 STR_ARG(sup->conf->state_dir));
+	control_path_find(sup);
+	str_copy(str_of(sup->control_path), a.sun_path, sizeof(a.sun_path));
 	fd = sys_socket(AF_UNIX, SOCK_SEQPACKET, 0);
 	if (fd < 0)
 		return fd;
@@ -183,22 +189,48 @@ int control_open(struct supervisor *sup, int *ret_fd, struct buf *ret_error)
 		buf_addf(ret_error, "cannot open %s: %s", a.sun_path, strerror(-r));
 		return r;
 	}
-	str_copy(str_of(a.sun_path), sup->control_path, sizeof(sup->control_path));
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 
-/* Once, at the start: after an upgrade the link names a file that is gone. */
-int exe_dir_find(struct supervisor *sup)
+/* --- executables --- */
+
+/* Once, at the start: when a newer file takes its place the link names one that is gone, and says so. */
+int exe_find(struct supervisor *sup)
 {
-	ssize_t n = readlink("/proc/self/exe", sup->exe_dir, sizeof(sup->exe_dir) - 1);
+	static const char gone[] = " (deleted)";
+	ssize_t n = readlink("/proc/self/exe", sup->exe, sizeof(sup->exe) - 1);
 	char *slash;
 
 	if (n < 0)
 		return -errno;
-	sup->exe_dir[n] = '\0';
+	sup->exe[n] = '\0';
+	if ((size_t)n > strlen(gone) && strcmp(sup->exe + n - strlen(gone), gone) == 0)
+		sup->exe[(size_t)n - strlen(gone)] = '\0';
+	memcpy(sup->exe_dir, sup->exe, sizeof(sup->exe_dir));
 	slash = strrchr(sup->exe_dir, '/');
 	if (slash)
 		*slash = '\0';
+	return 0;
+}
+
+void executable_paths(const struct supervisor *sup, const char *name, char ret_path[2][1100])
+{
+	snprintf(ret_path[0], sizeof(ret_path[0]), "%s/%s", sup->exe_dir, name);
+	snprintf(ret_path[1], sizeof(ret_path[1]), "%s/%s", LOCUM_LIBEXEC_DIR, name);
+}
+
+int executables_check(const struct supervisor *sup, struct buf *ret_error)
+{
+	static const char *const names[] = { "netd", "spoold", "smtpout", "smtpin" };
+	static char path[2][1100];
+
+	for (size_t i = 0; i < ELEMENTS(names); i++) {
+		executable_paths(sup, names[i], path);
+		if (access(path[0], X_OK) == 0 || access(path[1], X_OK) == 0)
+			continue;
+		buf_addf(ret_error, "there is neither %s nor %s", path[0], path[1]);
+		return -ENOENT;
+	}
 	return 0;
 }

@@ -49,6 +49,27 @@ int snapshots_make(const struct conf *conf, int *ret_plain, int *ret_with_keys)
 	return 0;
 }
 
+int snapshot_read(int fd, struct conf **ret_conf)
+{
+	_cleanup_(buf_done) struct buf packed = { 0 };
+	uint64_t bytes;
+	ssize_t got;
+	int r;
+
+	if (sys_memfd_sealed(fd) < 0 || sys_size(fd, &bytes) < 0 || bytes > SNAPSHOT_BYTES_MAX)
+		return -EPROTO;
+	buf_init(&packed, SNAPSHOT_BYTES_MAX);
+	r = buf_reserve(&packed, bytes);
+	if (r < 0)
+		return r;
+	got = sys_read_at(fd, packed.p, bytes, 0);
+	if (got < 0)
+		return (int)got;
+	r = conf_unpack(str_mem(packed.p, (size_t)got), ret_conf);
+	explicit_bzero(packed.p, (size_t)got);
+	return r;
+}
+
 int start_send(struct task *tk, struct child *c, bool again)
 {
 	const struct supervisor *sup = c->sup;
@@ -154,7 +175,8 @@ void peers_connect(struct task *tk, struct child *c)
 		struct child *other = &sup->child[i];
 		int r;
 
-		if (!other->ready || !peers_are_pair(c->process, other->process))
+		if (!other->ready || !peers_are_pair(c->process, other->process) ||
+		    child_is_retired(other))
 			continue;
 		r = connect_pair(tk, c, other);
 		/* Whoever died meanwhile is connected when it is ready again. */

@@ -134,6 +134,9 @@ static void on_signal(struct task *tk, struct supervisor *sup, uint32_t number)
 	case SIGINT:
 		stop(sup);
 		break;
+	case SIGUSR2:
+		upgrade_begin(tk, sup, NULL, 0);
+		break;
 	case SIGHUP:
 		buf_init(&text, 8192);
 		reload(tk, sup, &text);
@@ -169,6 +172,7 @@ static int signals_open(struct supervisor *sup)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR2);
 	sigaddset(&set, SIGCHLD);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
@@ -183,6 +187,17 @@ static int signals_open(struct supervisor *sup)
 	return task_start(sup->loop, NULL, "signals", signals_main, sup);
 }
 
+static int tasks_start(struct supervisor *sup)
+{
+	int r = task_start(sup->loop, NULL, "tickets", tickets_main, sup);
+
+	if (r == 0)
+		r = task_start(sup->loop, NULL, "control", control_main, sup);
+	if (r == 0 && sup->succeeding)
+		r = task_start(sup->loop, NULL, "succession", succession_main, sup);
+	return r;
+}
+
 int supervisor_run(struct supervisor *sup)
 {
 	int r;
@@ -191,19 +206,19 @@ int supervisor_run(struct supervisor *sup)
 	r = signals_open(sup);
 	if (r < 0)
 		return r;
-	children_plan(sup);
 	r = clients_make(sup);
 	if (r < 0)
 		return r;
-	tickets_make(sup);
+	r = children_plan(sup);
+	if (r < 0)
+		return r;
+	if (sup->ticket_key_count == 0)
+		tickets_make(sup);
 	r = children_start(sup);
 	if (r < 0)
 		return r;
-	r = task_start(sup->loop, NULL, "tickets", tickets_main, sup);
-	if (r < 0)
-		return r;
-	r = task_start(sup->loop, NULL, "control", control_main, sup);
-	if (r < 0)
-		return r;
-	return loop_run(sup->loop);
+	/* Who died while nobody listened for it. */
+	children_reap(sup);
+	r = tasks_start(sup);
+	return r < 0 ? r : loop_run(sup->loop);
 }

@@ -8,7 +8,7 @@
 /* A client waits 10 minutes for the reply to its final dot (RFC 5321 §4.5.3.2.6). */
 #define APPEND_TIME (2 * NSEC_MINUTE)
 #define SPOOLD_AWAY_TIME (10 * NSEC_S)
-#define SPOOLD_LOOK_EVERY (50 * NSEC_MS)
+#define SPOOLD_AGAIN_TIME (20 * NSEC_MS)
 
 /* What one Append needs, in the transaction's arena: too much for a task's stack page. */
 struct handover {
@@ -73,17 +73,6 @@ static int fill_evidence(const struct session *s, struct handover *h)
 			   &h->envelope);
 }
 
-/* A spoold that is being replaced is soon back: only from one that was never asked is there nothing to fear. */
-static int wait_for_spoold(struct task *tk, struct session *s)
-{
-	nsec patience = task_in(tk, SPOOLD_AWAY_TIME);
-	int r = 0;
-
-	while (!s->srv->spoold && r == 0)
-		r = task_now(tk) < patience ? task_sleep(tk, SPOOLD_LOOK_EVERY) : -EPIPE;
-	return r;
-}
-
 static enum answer answer_to(const struct ipc_message *reply)
 {
 	const Locum__Packet *p = reply->packet;
@@ -99,6 +88,47 @@ static enum answer answer_to(const struct ipc_message *reply)
 	default:
 		/* APPEND_FAILED, APPEND_DUPLICATE, and whatever a newer spoold may say: not stored. */
 		return ANSWER_NOT_STORED;
+	}
+}
+
+/* One that is being replaced, or was killed, is back in a moment. */
+static int wait_for_spoold(struct task *tk, struct server *srv, nsec deadline)
+{
+	int r = 0;
+
+	while (!srv->spoold && r == 0)
+		r = signal_wait(tk, &srv->spoold_came, deadline);
+	return r;
+}
+
+static int append_once(struct task *tk, struct server *srv, struct handover *h, int body,
+		       struct ipc_message *ret_reply)
+{
+	int r = wait_for_spoold(tk, srv, task_in(tk, SPOOLD_AWAY_TIME));
+
+	return r < 0 ? r
+		     : ipc_call(tk, srv->spoold, &h->packet, body, ret_reply,
+				task_in(tk, APPEND_TIME));
+}
+
+/* To the spoold that is there, and to its successor when it goes without an answer. One that ends in order has
+ * answered for all that it stored. What one that was killed left under this id may not be on stable storage:
+ * the successor says APPEND_DUPLICATE, and the client comes again. */
+static int append(struct task *tk, struct server *srv, struct handover *h, int body,
+		  struct ipc_message *ret_reply)
+{
+	nsec until = 0;
+
+	for (;;) {
+		int r = append_once(tk, srv, h, body, ret_reply);
+
+		if (r != -EPIPE)
+			return r;
+		if (until == 0)
+			until = task_in(tk, SPOOLD_AWAY_TIME);
+		/* That it is gone may not have been heard yet. */
+		if (task_now(tk) >= until || task_sleep(tk, SPOOLD_AGAIN_TIME) < 0)
+			return r;
 	}
 }
 
@@ -124,10 +154,7 @@ enum answer session_hand_over(struct task *tk, struct session *s, const struct b
 	/* Replies to what was pipelined before must not wait for the disk. */
 	r = stream_flush(tk, &s->stream, task_in(tk, APPEND_TIME));
 	if (r == 0)
-		r = wait_for_spoold(tk, s);
-	if (r == 0)
-		r = ipc_call(tk, s->srv->spoold, &h->packet, body->fd, &reply,
-			     task_in(tk, APPEND_TIME));
+		r = append(tk, s->srv, h, body->fd, &reply);
 	if (r < 0) {
 		log_warn("spool.unreachable", K_ID("id", h->id), K_ERR(r));
 		return ANSWER_NOT_STORED;

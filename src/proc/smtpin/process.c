@@ -72,8 +72,10 @@ static void peer(struct task *tk, struct worker *w, struct channel *ch)
 		return;
 	*place = ch;
 	/* Until a new spoold says otherwise; its answer to the first message would. */
-	if (channel_peer(ch) == LOCUM__PROCESS__SPOOLD)
+	if (channel_peer(ch) == LOCUM__PROCESS__SPOOLD) {
 		srv->spool_accepting = true;
+		signal_raise(&srv->spoold_came);
+	}
 }
 
 static void peer_gone(struct worker *w, struct channel *ch)
@@ -142,7 +144,7 @@ static void listener(struct task *tk, struct worker *w, str name, int fd, bool l
 
 static void finish(struct task *tk, struct worker *w)
 {
-	server_shutdown(tk, w->arg);
+	server_shutdown(tk, w->arg, &w->finish_by);
 }
 
 const struct worker_hooks smtpin_hooks = {

@@ -10,6 +10,7 @@
 #define COUNTERS_EVERY (5 * NSEC_S)
 #define LIMIT_LOGGED_EVERY (10 * NSEC_S)
 #define SHUTDOWN_TIME (30 * NSEC_S)
+#define DRAIN_STEP (500 * NSEC_MS)
 #define ABORT_TIME (5 * NSEC_S)
 #define OUT_OF_DESCRIPTORS_TIME (100 * NSEC_MS)
 #define STOPPED_TIME (20 * NSEC_MS)
@@ -33,6 +34,7 @@ void server_init(struct server *srv, struct worker *w)
 	list_init(&srv->session_list);
 	list_init(&srv->incoming);
 	offers_init(&srv->offers);
+	signal_init(&srv->spoold_came);
 }
 
 int server_configure(struct server *srv, struct conf *conf)
@@ -363,7 +365,7 @@ void server_add_listener(struct server *srv, str name, int fd, bool last)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 
-	if (!l || srv->closing || !srv->clients) {
+	if (!l || srv->draining || !srv->clients) {
 		sys_close(fd);
 		free(l);
 		return;
@@ -385,10 +387,19 @@ static void end_waiting_sessions(struct server *srv)
 			task_cancel(s->task);
 }
 
-void server_shutdown(struct task *tk, struct server *srv)
+/* In small steps, for the end may become nearer. */
+static void drain(struct task *tk, struct server *srv, const nsec *finish_by)
 {
-	srv->closing = true;
+	while (group_count(&srv->sessions) > 0 && task_now(tk) < *finish_by)
+		group_wait(tk, &srv->sessions, MIN(*finish_by, task_in(tk, DRAIN_STEP)));
+}
+
+void server_shutdown(struct task *tk, struct server *srv, const nsec *finish_by)
+{
+	srv->draining = true;
 	group_cancel(&srv->accepting);
+	drain(tk, srv, finish_by);
+	srv->closing = true;
 	end_waiting_sessions(srv);
 	group_wait(tk, &srv->sessions, task_in(tk, SHUTDOWN_TIME));
 	group_cancel(&srv->sessions);

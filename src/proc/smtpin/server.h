@@ -35,7 +35,9 @@ struct server {
 	struct channel *netd;
 	bool spool_accepting; /* as spoold said last */
 	struct offers offers; /* likewise */
-	bool closing;         /* no new sessions, no new transactions */
+	bool draining;        /* no new sessions: a successor takes them */
+	bool closing;         /* nor new transactions */
+	struct signal spoold_came;
 
 	struct group accepting, sessions, background;
 	struct list session_list; /* of struct session */
@@ -90,5 +92,6 @@ void server_random(struct server *srv, uint8_t random[static 10]);
 void server_start_counters(struct server *srv);
 /* The hook of worker.h: fd is ours from here on. */
 void server_add_listener(struct server *srv, str name, int fd, bool last);
-/* Stops accepting, ends idle sessions, waits for transactions, within a bound. */
-void server_shutdown(struct task *tk, struct server *srv);
+/* Stops accepting, lets sessions go on until *finish_by (which may become earlier meanwhile; 0: now), ends
+ * those that are idle then, waits for transactions, within a bound. */
+void server_shutdown(struct task *tk, struct server *srv, const nsec *finish_by);

@@ -132,7 +132,7 @@ static void run_client(struct task *tk, int fd)
 	}
 	if (world.shut_down) {
 		task_sleep(tk, 20 * NSEC_MS);
-		server_shutdown(tk, &world.srv);
+		server_shutdown(tk, &world.srv, &(nsec){ 0 });
 	}
 	while (read_reply(tk, &s))
 		;

@@ -1,4 +1,4 @@
-/* FLUSH, HOLD, RELEASE, DROP, RELOAD: what the operator decides. */
+/* FLUSH, HOLD, RELEASE, DROP, RELOAD, UPGRADE: what the operator decides. */
 #include "proc/spoold/command.h"
 
 #include "base/cleanup.h"
@@ -9,6 +9,7 @@
 
 #define SLICE 64
 #define RELOAD_DEADLINE (60 * NSEC_S)
+#define UPGRADE_DEADLINE (55 * NSEC_S) /* the command line waits a little longer */
 
 /* What HOLD, RELEASE and DROP do to the recipients of a message. */
 struct change {
@@ -205,6 +206,31 @@ int command_reload(struct task *tk, struct command *c)
 	/* It worked, but not all of it takes effect at once. */
 	event.event = (char *)"restart_needed";
 	event.text = reply.packet->reloaded->text;
+	answer.event = &event;
+	return command_send(tk, c, &answer, -1);
+}
+
+/* The answer comes from the locumd that then runs; after it we are told to end. */
+int command_upgrade(struct task *tk, struct command *c)
+{
+	_cleanup_(ipc_message_done) struct ipc_message reply = { 0 };
+	Locum__Upgrade upgrade = LOCUM__UPGRADE__INIT;
+	IPC_PACKET(packet, UPGRADE, upgrade, &upgrade);
+	Locum__EventRow event = LOCUM__EVENT_ROW__INIT;
+	Locum__Answer answer = LOCUM__ANSWER__INIT;
+	int r;
+
+	log_info("operator.upgrade", K_INT("uid", c->client->uid));
+	r = ipc_call(tk, c->client->sp->control, &packet, -1, &reply,
+		     task_in(tk, UPGRADE_DEADLINE));
+	if (r < 0)
+		return command_fail(c, "locumd did not answer: %s", strerror(-r));
+	if (reply.packet->body_case != LOCUM__PACKET__BODY_UPGRADED)
+		return command_fail(c, "locumd answered something else");
+	if (!reply.packet->upgraded->ok)
+		return command_fail(c, "%s", reply.packet->upgraded->text);
+	event.event = (char *)"upgraded";
+	event.text = reply.packet->upgraded->text;
 	answer.event = &event;
 	return command_send(tk, c, &answer, -1);
 }

@@ -59,7 +59,10 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 
 static void shutdown_spoold(struct task *tk, struct worker *w)
 {
-	spoold_stop(tk, w->arg);
+	struct spoold *sp = w->arg;
+
+	sp->finish_by = w->finish_by;
+	spoold_stop(tk, sp);
 }
 
 const struct worker_hooks spoold_hooks = {

@@ -183,10 +183,12 @@ int spoold_start(struct spoold *sp)
 
 void spoold_stop(struct task *tk, struct spoold *sp)
 {
+	nsec until = MAX(task_in(tk, STOP_WAIT), sp->finish_by);
+
 	sp->stopping = true;
 	sched_stop(sp->sched, true);
 	group_cancel(&sp->probes);
-	if (group_wait(tk, &sp->deliveries, task_in(tk, STOP_WAIT)) == -ETIMEDOUT) {
+	if (group_wait(tk, &sp->deliveries, until) == -ETIMEDOUT) {
 		log_warn("spoold.deliveries_cut", K_INT("count", group_count(&sp->deliveries)));
 		group_cancel(&sp->deliveries);
 		group_wait(tk, &sp->deliveries, task_in(tk, NSEC_S));

@@ -62,6 +62,7 @@ struct spoold {
 	struct spool *spool;
 	struct sched *sched;
 	nsec started_wall;
+	nsec finish_by; /* until when deliveries under way may go on at the end, if that is later than usual */
 	bool stopping; /* no more deliveries */
 	bool closed;   /* no more messages either */
 
@@ -121,7 +122,7 @@ extern const struct worker_hooks spoold_hooks;
 int spoold_new(struct loop *loop, struct conf *conf, const char *dir, struct spoold **ret_spoold);
 /* Starts the tasks. */
 int spoold_start(struct spoold *sp);
-/* Stops deliveries, waits for those under way (30 s at most), makes everything durable. */
+/* Stops deliveries, waits for those under way (30 s at most, or until finish_by), makes everything durable. */
 void spoold_stop(struct task *tk, struct spoold *sp);
 /* All tasks must have ended. */
 void spoold_free(struct spoold *sp);
