@@ -78,6 +78,14 @@ static const struct action {
 	  0,
 	  "the configuration was read again and is in use\n",
 	  "" },
+	{ "upgrade in JSON",
+	  { "upgrade", "--json" },
+	  0,
+	  LOCUM__VERB__UPGRADE,
+	  false,
+	  0,
+	  "{\n  \"command\": \"upgrade\",\n  \"count\": 1\n}\n",
+	  "" },
 };
 
 static void actions_are_asked_for(void **state)
@@ -220,6 +228,10 @@ static void refusals_of_the_server(void **state)
 	script_end(0, "locum.conf:3: wrong; right", 0);
 	RUN(W("reload"));
 	expect(CLI_CONFIG, "", "locum: locum.conf:3: wrong; right\n");
+	script_reset();
+	script_end(0, "locumd is not there; nothing has changed", 0);
+	RUN(W("upgrade"));
+	expect(CLI_NOTHING, "", "locum: locumd is not there; nothing has changed\n");
 	script_reset();
 	script_end(0, "only root may", CLI_REFUSED);
 	RUN(W("status"));

@@ -166,6 +166,42 @@ static void the_death_of_the_peer_ends_pending_calls(void **state)
 	run_task(peer_dies, &e);
 }
 
+/* The first call was answered, the second was not even read. */
+static void peer_answers_and_closes(struct task *tk, void *arg)
+{
+	Locum__Appended appended = LOCUM__APPENDED__INIT;
+	struct ends *e = arg;
+	uint8_t bytes[1024];
+	int pair[2];
+
+	IPC_PACKET(p, APPENDED, appended, &appended);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	assert_int_equal(channel_new(task_loop(tk), pair[0], LOCUM__PROCESS__SMTPIN,
+				     LOCUM__PROCESS__SPOOLD, 0, no_handler, count_closed, e,
+				     &e->smtpin),
+			 0);
+	group_init(&e->callers, task_loop(tk));
+	assert_int_equal(task_start(task_loop(tk), &e->callers, "caller", one_caller, e), 0);
+	assert_int_equal(task_sleep(tk, 5 * NSEC_MS), 0);
+	assert_true(sys_recv(pair[1], bytes, sizeof(bytes)) > 0);
+	assert_int_equal(task_start(task_loop(tk), &e->callers, "caller", deserted_caller, e), 0);
+	assert_int_equal(task_sleep(tk, 5 * NSEC_MS), 0);
+	p.call = 1;
+	p.reply = true;
+	assert_true(sys_send(pair[1], str_mem(bytes, locum__packet__pack(&p, bytes))) > 0);
+	sys_close(pair[1]);
+	assert_int_equal(group_wait(tk, &e->callers, task_in(tk, NSEC_S)), 0);
+	channel_free(e->smtpin);
+}
+
+static void what_the_peer_answered_before_it_closed_counts(void **state)
+{
+	struct ends e = { 0 };
+
+	(void)state;
+	run_task(peer_answers_and_closes, &e);
+}
+
 static void sends_garbage(struct task *tk, void *arg)
 {
 	static const char garbage[] = "\xff\xff\xff\xff garbage";
@@ -236,6 +272,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_thousand_calls_at_once_each_get_their_reply),
 		cmocka_unit_test(the_death_of_the_peer_ends_pending_calls),
+		cmocka_unit_test(what_the_peer_answered_before_it_closed_counts),
 		cmocka_unit_test(a_malformed_datagram_closes_the_channel),
 		cmocka_unit_test(what_the_table_does_not_allow_closes_the_channel),
 		cmocka_unit_test(the_table_knows_who_may_say_what),

@@ -71,7 +71,15 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 
 static void finish(struct task *tk, struct worker *w)
 {
-	(void)w;
+	/* With patience until it is taken back. */
+	if (w->finish_by) {
+		tell(w->finish_by > task_in(tk, 9 * NSEC_S) &&
+				     w->finish_by <= task_in(tk, 10 * NSEC_S)
+			     ? 'w'
+			     : '?');
+		while (w->finish_by)
+			task_sleep(tk, 10 * NSEC_MS);
+	}
 	/* What is in progress may take its time. */
 	task_sleep(tk, 20 * NSEC_MS);
 	tell('f');
@@ -199,12 +207,18 @@ static int send_peer(void)
 	return pair[1];
 }
 
-static void send_shutdown(void)
+static void send_patient_shutdown(uint32_t patience_s)
 {
 	Locum__Shutdown shutdown = LOCUM__SHUTDOWN__INIT;
 	IPC_PACKET(packet, SHUTDOWN, shutdown, &shutdown);
 
+	shutdown.patience_s = patience_s;
 	send_packet(&packet, -1);
+}
+
+static void send_shutdown(void)
+{
+	send_patient_shutdown(0);
 }
 
 static void expect_ready(void)
@@ -343,6 +357,24 @@ static void a_terminals_signals_are_for_locumd(void **state)
 	expect_exit(0);
 }
 
+static void a_patient_end_meets_new_peers_and_can_be_hurried(void **state)
+{
+	_cleanup_(closep) int peer_end = -1;
+
+	(void)state;
+	send_start("first.example.net", false, true);
+	expect_ready();
+	expect_told("as");
+	send_patient_shutdown(10);
+	expect_told("w");
+	send_patient_shutdown(20);
+	peer_end = send_peer();
+	expect_told("p");
+	send_shutdown();
+	expect_told("f");
+	expect_exit(0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +386,7 @@ int main(void)
 		TEST(a_failed_acquisition_ends_it),
 		TEST(a_snapshot_that_is_not_sealed_is_not_read),
 		TEST(a_peer_before_the_snapshot_is_a_mistake),
+		TEST(a_patient_end_meets_new_peers_and_can_be_hurried),
 		TEST(a_terminals_signals_are_for_locumd),
 #undef TEST
 	};

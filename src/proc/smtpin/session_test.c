@@ -28,11 +28,15 @@ struct world {
 	Locum__AppendResult result;
 	bool no_spoold, spool_full, bodies_full, shut_down;
 	bool spoold_late; /* comes a moment after the message */
-	unsigned offers;  /* enum ehlo_extension of both primaries; 0: they were never seen */
+	bool spoold_went;
+	bool spoold_goes; /* at the first message, without an answer; its successor comes a moment later */
+	nsec patience;   /* of shut_down */
+	unsigned offers; /* enum ehlo_extension of both primaries; 0: they were never seen */
 	uint64_t offers_size;
 	nsec older; /* the session is made to look so much older, after the greeting */
 	const char *input;
 	size_t chunk; /* bytes a write; 0: all at once */
+	nsec lasted;  /* from the start to the end of the shutdown */
 	struct buf replies;
 	struct buf envelope, body;
 	unsigned appended;
@@ -67,6 +71,12 @@ static void spoold_handler(struct task *tk, struct channel *ch, struct ipc_messa
 	(void)arg;
 	if (m->packet->body_case != LOCUM__PACKET__BODY_APPEND)
 		return;
+	if (world.spoold_goes && !world.spoold_went) {
+		world.spoold_went = true;
+		world.spoold_end = NULL;
+		channel_free(ch);
+		return;
+	}
 	keep(m);
 	appended.result = world.result;
 	ipc_reply(tk, ch, m->packet->call, &packet, -1, task_in(tk, NSEC_S));
@@ -80,13 +90,22 @@ static void smtpin_handler(struct task *tk, struct channel *ch, struct ipc_messa
 	(void)arg;
 }
 
+static void spoold_closed(struct channel *ch, int r, void *arg)
+{
+	(void)r;
+	(void)arg;
+	if (world.srv.spoold == ch)
+		world.srv.spoold = NULL;
+	channel_free(ch);
+}
+
 static void connect_spoold(void)
 {
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
 	assert_int_equal(channel_new(world.loop, pair[0], LOCUM__PROCESS__SMTPIN,
-				     LOCUM__PROCESS__SPOOLD, 0, smtpin_handler, NULL, NULL,
+				     LOCUM__PROCESS__SPOOLD, 0, smtpin_handler, spoold_closed, NULL,
 				     &world.srv.spoold),
 			 0);
 	assert_int_equal(channel_new(world.loop, pair[1], LOCUM__PROCESS__SPOOLD,
@@ -111,6 +130,7 @@ static bool read_reply(struct task *tk, struct stream *s)
 static void run_client(struct task *tk, int fd)
 {
 	str rest = str_of(world.input);
+	nsec finish_by, start = task_now(tk);
 	struct stream s;
 
 	assert_int_equal(stream_init(&s, world.loop, fd, 100000, 4096), 0);
@@ -126,13 +146,16 @@ static void run_client(struct task *tk, int fd)
 		rest = str_from(rest, piece.n);
 		task_yield(tk);
 	}
-	if (world.spoold_late) {
+	if (world.spoold_late || world.spoold_goes) {
 		task_sleep(tk, 300 * NSEC_MS);
 		connect_spoold();
+		signal_raise(&world.srv.spoold_came);
 	}
 	if (world.shut_down) {
 		task_sleep(tk, 20 * NSEC_MS);
-		server_shutdown(tk, &world.srv, &(nsec){ 0 });
+		finish_by = world.patience ? task_in(tk, world.patience) : 0;
+		server_shutdown(tk, &world.srv, &finish_by);
+		world.lasted = task_now(tk) - start;
 	}
 	while (read_reply(tk, &s))
 		;
@@ -442,6 +465,12 @@ static void test_a_spoold_that_is_being_replaced_is_waited_for(void **state)
 	assert_true(str_find(buf_str(&world.replies), STR("queued")) >= 0);
 	assert_int_equal(world.appended, 1);
 	forget();
+	world.spoold_goes = true;
+	converse_with(HELLO ENVELOPE "DATA\r\n" MESSAGE ".\r\nQUIT\r\n", 0);
+	assert_true(str_find(buf_str(&world.replies), STR("queued")) >= 0);
+	assert_true(world.spoold_went);
+	assert_int_equal(world.appended, 1);
+	forget();
 }
 
 #define ALL (EHLO_SMTPUTF8 | EHLO_DSN | EHLO_REQUIRETLS | EHLO_BINARYMIME | EHLO_CHUNKING)
@@ -579,6 +608,23 @@ static void test_shutdown_spares_transactions(void **state)
 	converse_with(HELLO, 0);
 	codes(got, sizeof(got));
 	assert_string_equal(got, "220 250 421");
+	forget();
+	assert_true(world.lasted < NSEC_S / 2);
+	/* With patience it is not ended before that is over … */
+	world.shut_down = true;
+	world.patience = NSEC_S;
+	converse_with(HELLO, 0);
+	codes(got, sizeof(got));
+	assert_string_equal(got, "220 250 421");
+	assert_true(world.lasted >= NSEC_S);
+	forget();
+	/* … and where nobody is left nothing is waited for. */
+	world.shut_down = true;
+	world.patience = NSEC_MINUTE;
+	converse_with(HELLO ENVELOPE "DATA\r\n.\r\nQUIT\r\n", 0);
+	codes(got, sizeof(got));
+	assert_string_equal(got, "220 250 250 250 354 250 221");
+	assert_true(world.lasted < NSEC_S);
 	forget();
 	/* A message that waits for the disk gets its reply, then the session ends. */
 	world.shut_down = true;

@@ -266,19 +266,33 @@ WORLD_TEST(trace_finds_an_address_wherever_it_is)
 	assert_int_equal(ask_spoold(w, &c)->count, 0);
 }
 
+static void reply_upgraded(struct task *tk, struct channel *ch, uint64_t call, bool ok)
+{
+	Locum__Upgraded upgraded = LOCUM__UPGRADED__INIT;
+	IPC_PACKET(p, UPGRADED, upgraded, &upgraded);
+
+	upgraded.ok = ok;
+	upgraded.text = (char *)"locumd 2 runs in the place of 1";
+	ipc_reply(tk, ch, call, &p, -1, NEVER);
+}
+
 static void fake_locumd(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)
 {
 	Locum__Reloaded reloaded = LOCUM__RELOADED__INIT;
 	IPC_PACKET(p, RELOADED, reloaded, &reloaded);
 	bool *ok = arg;
 
+	if (m->packet->body_case == LOCUM__PACKET__BODY_UPGRADE) {
+		reply_upgraded(tk, ch, m->packet->call, *ok);
+		return;
+	}
 	assert_int_equal(m->packet->body_case, LOCUM__PACKET__BODY_RELOAD);
 	reloaded.ok = *ok;
 	reloaded.text = (char *)"locum.conf:3: no such option";
 	ipc_reply(tk, ch, m->packet->call, &p, -1, NEVER);
 }
 
-WORLD_TEST(reload_is_asked_of_locumd_and_its_answer_passed_back)
+WORLD_TEST(reload_and_upgrade_are_asked_of_locumd_and_its_answer_passed_back)
 {
 	struct channel *locumd, *control;
 	static bool ok;
@@ -301,6 +315,11 @@ WORLD_TEST(reload_is_asked_of_locumd_and_its_answer_passed_back)
 	assert_string_equal(ask_verb(w, LOCUM__VERB__RELOAD, "")->error, "");
 	assert_int_equal(w->answers, 2); /* what locumd said, then the last */
 	assert_string_equal(w->answer[0]->answer->event->text, "locum.conf:3: no such option");
+	assert_string_equal(ask_verb(w, LOCUM__VERB__UPGRADE, "")->error, "");
+	assert_string_equal(w->answer[0]->answer->event->text, "locumd 2 runs in the place of 1");
+	ok = false;
+	assert_string_equal(ask_verb(w, LOCUM__VERB__UPGRADE, "")->error,
+			    "locumd 2 runs in the place of 1");
 	channel_free(locumd);
 	channel_free(control);
 }
@@ -341,7 +360,7 @@ int main(void)
 		cmocka_unit_test(a_flush_tries_at_once_what_waits),
 		cmocka_unit_test(trace_tells_the_story_of_a_message_that_is_gone),
 		cmocka_unit_test(trace_finds_an_address_wherever_it_is),
-		cmocka_unit_test(reload_is_asked_of_locumd_and_its_answer_passed_back),
+		cmocka_unit_test(reload_and_upgrade_are_asked_of_locumd_and_its_answer_passed_back),
 		cmocka_unit_test(an_asker_who_hangs_up_in_mid_answer_is_no_harm),
 	};
 
