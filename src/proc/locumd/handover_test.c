@@ -77,17 +77,25 @@ static void give_a_listener(void)
 	snprintf(l->name, sizeof(l->name), "mx");
 }
 
+#define CONF                                                                                       \
+	"hostname = \"mx.example.net\"\n"                                                          \
+	"state_dir = \"/tmp/unused\"\n"                                                            \
+	"processes { smtpin = 2 }\n"                                                               \
+	"limits { sessions = 100 sessions_per_client = 10 }\n"                                     \
+	"listen \"mx\" { address = \"127.0.0.1:2525\" }\n"                                         \
+	"domain \"ours.example\" { }\n"
+
 static int setup(void **state)
 {
-	struct conf *conf = calloc(1, sizeof(*conf));
+	_cleanup_(buf_done) struct buf error = { 0 };
+	struct conf *conf = NULL;
 
 	(void)state;
 	memset(&before, 0, sizeof(before));
 	memset(&after, 0, sizeof(after));
-	arena_init(&conf->arena, 1 << 16);
-	conf->hostname = STR("mx.example.net");
-	conf->limits.sessions = 100;
-	conf->smtpin_processes = 2;
+	buf_init(&error, 4096);
+	if (conf_read_text("test", STR(CONF), &conf, &error) < 0)
+		fail_msg("%.*s", STR_ARG(buf_str(&error)));
 	before.conf = conf;
 	before.clients_file = before.client_memory_file = -1;
 	assert_int_equal(loop_new(&before.loop), 0);
@@ -117,8 +125,10 @@ static int teardown(void **state)
 	close(before.snapshot);
 	close(before.snapshot_with_keys);
 	conf_unref(after.conf);
-	arena_done(&before.conf->arena);
-	free(before.conf);
+	close(before.client_memory_file);
+	conf_unref(before.conf);
+	assert_int_equal(loop_run(before.loop), 0); /* the channel's reader ends */
+	loop_free(before.loop);
 	return 0;
 }
 
@@ -174,7 +184,7 @@ static void everything_arrives(void **state)
 	assert_int_equal(after.sessions_max, 100);
 	assert_int_equal(after.lock, before.lock);
 	assert_int_equal(after.handed_command_socket, before.control.fd);
-	assert_int_equal(after.client_memory_file, -1);
+	assert_int_equal(after.client_memory_file, before.client_memory_file);
 	assert_int_equal(after.ticket_key_count, 1);
 	assert_memory_equal(after.ticket_key[0], before.ticket_key[0], TICKET_KEY_BYTES);
 	assert_int_equal(after.asker.call, 12);
