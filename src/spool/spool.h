@@ -66,6 +66,8 @@ int spool_mark(struct spool *s, enum spool_event event, msg_id id, str state);
 /* Writes the batch and waits for the disk. 0: everything put in before is durable. Anything else:
  * stop the process. */
 int spool_sync(struct spool *s);
+/* 0; or what a sync or write failed with, in whichever of these calls it was: stop the process. */
+int spool_failure(const struct spool *s);
 /* Bytes in the batch; 0: nothing to sync, everything is durable (spool_move_held and spool_compact sync
  * too, and what others had put in the batch with it). */
 size_t spool_batch_bytes(const struct spool *s);

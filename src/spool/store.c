@@ -162,6 +162,11 @@ int spool_sync(struct spool *s)
 	return 0;
 }
 
+int spool_failure(const struct spool *s)
+{
+	return s->failed;
+}
+
 size_t spool_batch_bytes(const struct spool *s)
 {
 	size_t n = 0;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define SYNC_TIME_MAX (4 * NSEC_MS)
+#define ENDS_WITHIN (5 * NSEC_S) /* a process whose sync failed */
 
 struct open_file {
 	struct object object;
@@ -436,6 +437,32 @@ static void wait_for_disk(struct disk *d)
 	process_wait(sim_now() + takes);
 }
 
+struct refusal {
+	const struct sim_process *process;
+	struct inode *file;
+};
+
+/* Or it has thrown the file away, which then nothing rests on; as when the name of a new one cannot be made durable. */
+static void must_have_ended(void *arg)
+{
+	struct refusal *r = arg;
+
+	if (r->process->state != PROCESS_DEAD &&
+	    (r->file->is_dir || inode_is_named(r->file->disk->root, r->file)))
+		sim_fail("a failed sync ends the process", "%s lives on", r->process->name);
+	inode_unref(r->file);
+	free(r);
+}
+
+static void expect_end(const struct sim_process *p, struct inode *file)
+{
+	struct refusal *r = calloc(1, sizeof(*r));
+
+	must(r);
+	*r = (struct refusal){ p, inode_ref(file) };
+	sim_at(sim_now() + ENDS_WITHIN, must_have_ended, r);
+}
+
 static int sync_inode(struct inode *i)
 {
 	struct sim_node *node = running->node;
@@ -446,6 +473,8 @@ static int sync_inode(struct inode *i)
 	node_sync_works(node);
 	if (fault_hits(i->disk, DISK_SYNC_FAILS)) {
 		inode_sync_failed(i);
+		if (!inode_has_new_names(i))
+			expect_end(running, i);
 		return -EIO;
 	}
 	inode_synced(i);

@@ -229,18 +229,6 @@ static void change_apply(const struct change *c, struct name *names, size_t *n)
 		name_set(names, n, c->is, c->inode);
 }
 
-void inode_change_name(struct inode *dir, const char *was, const char *is, struct inode *i)
-{
-	struct change *c;
-
-	must(dir->changes_n < NAMES_MAX);
-	c = &dir->changes[dir->changes_n++];
-	snprintf(c->was, sizeof(c->was), "%s", was);
-	snprintf(c->is, sizeof(c->is), "%s", is);
-	c->inode = i ? inode_ref(i) : NULL;
-	change_apply(c, dir->names, &dir->names_n);
-}
-
 static void changes_forget(struct inode *dir)
 {
 	for (size_t i = 0; i < dir->changes_n; i++)
@@ -254,6 +242,20 @@ static void dir_synced(struct inode *dir)
 	for (size_t i = 0; i < dir->changes_n; i++)
 		change_apply(&dir->changes[i], dir->durable_names, &dir->durable_names_n);
 	changes_forget(dir);
+}
+
+void inode_change_name(struct inode *dir, const char *was, const char *is, struct inode *i)
+{
+	struct change *c;
+
+	/* Nobody synced it, but no journal waits for ever. */
+	if (dir->changes_n == NAMES_MAX)
+		dir_synced(dir);
+	c = &dir->changes[dir->changes_n++];
+	snprintf(c->was, sizeof(c->was), "%s", was);
+	snprintf(c->is, sizeof(c->is), "%s", is);
+	c->inode = i ? inode_ref(i) : NULL;
+	change_apply(c, dir->names, &dir->names_n);
 }
 
 static bool same_name_changed_earlier(const struct inode *dir, size_t n, const bool *kept)
@@ -308,9 +310,7 @@ void inode_synced(struct inode *i)
 
 void inode_sync_failed(struct inode *i)
 {
-	if (i->is_dir)
-		changes_forget(i);
-	else
+	if (!i->is_dir)
 		file_torn(i);
 }
 
@@ -327,6 +327,25 @@ struct inode *inode_find(const struct inode *dir, const char *name)
 	struct name *at = name_find(dir->names, dir->names_n, name);
 
 	return at ? at->inode : NULL;
+}
+
+bool inode_has_new_names(const struct inode *dir)
+{
+	for (size_t n = 0; n < dir->changes_n; n++)
+		if (dir->changes[n].is[0])
+			return true;
+	return false;
+}
+
+bool inode_is_named(const struct inode *dir, const struct inode *i)
+{
+	for (size_t n = 0; n < dir->names_n; n++) {
+		const struct inode *at = dir->names[n].inode;
+
+		if (at == i || (at->is_dir && inode_is_named(at, i)))
+			return true;
+	}
+	return false;
 }
 
 struct inode *inode_find_durable(const struct inode *dir, const char *name)

@@ -64,13 +64,18 @@ void inode_dirty(struct inode *i, uint64_t from, uint64_t to);
 /* --- what becomes durable --- */
 /* A sync of it succeeded. */
 void inode_synced(struct inode *i);
-/* A sync of it failed: any part of what it should have written is lost, and no later one knows of it. */
+/* A sync of it failed. Of a file any part of what it should have written is lost, and no later one knows of it; of a directory
+ * nothing is durable and nothing lost yet: what a journal has in mind it either writes later, or it lets nobody write any more. */
 void inode_sync_failed(struct inode *i);
 /* Back to what survived: any selection of what was not synced. A directory with everything below it. */
 void inode_lost_power(struct inode *i);
 
 /* --- names in a directory --- */
 struct inode *inode_find(const struct inode *dir, const char *name);
+/* Names that a sync would have made durable, not only taken away? */
+bool inode_has_new_names(const struct inode *dir);
+/* Does a name in that directory, or below it, lead to it? */
+bool inode_is_named(const struct inode *dir, const struct inode *i);
 struct inode *inode_find_durable(const struct inode *dir, const char *name);
 /* unlink: `is` is ""; link: `was` is ""; rename: neither. */
 void inode_change_name(struct inode *dir, const char *was, const char *is, struct inode *i);

@@ -35,6 +35,14 @@ void commit_sync(struct spoold *sp)
 	signal_raise(&sp->work);
 }
 
+void commit_check(const struct spoold *sp)
+{
+	int r = spool_failure(sp->spool);
+
+	if (r < 0)
+		die("spool.sync_failed", r);
+}
+
 static int mark(struct spoold *sp, enum spool_event event, msg_id id, str state)
 {
 	int r = spool_mark(sp->spool, event, id, state);

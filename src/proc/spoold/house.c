@@ -5,6 +5,7 @@
 #include "task/sys.h"
 
 #define COMPACT_STEPS 64                /* a second, 1 MiB each at most: see bench/size_bench.c */
+#define COMPACT_REST (30 * NSEC_S)      /* where there was no space to copy into */
 #define HELD_REST (60 * NSEC_S)         /* who is held briefly need not move */
 #define ROOM_WANTED ((uint64_t)2 << 20) /* above the reserve, before mail is accepted again */
 #define MOVES_A_SECOND 5                /* each costs two syncs */
@@ -85,11 +86,14 @@ void house_no_space(struct spoold *sp, uint64_t bytes)
 
 static void compact(struct task *tk, struct spoold *sp)
 {
-	int r = 1;
+	int r = task_now(tk) >= sp->compact_at;
 
 	for (int i = 0; i < COMPACT_STEPS && r == 1; i++) {
 		r = spool_compact(tk, sp->spool);
-		if (r < 0 && r != -ENOSPC && r != -ECANCELED)
+		commit_check(sp);
+		if (r == -ENOSPC)
+			sp->compact_at = task_now(tk) + COMPACT_REST;
+		else if (r < 0 && r != -ECANCELED)
 			log_error("spool.damaged", K_ERR(r), K_Z("found", "while compacting"));
 		if (r == 1 && task_yield(tk) < 0)
 			return;
@@ -135,6 +139,7 @@ static void move_held(struct task *tk, struct spoold *sp)
 		if (!m || !is_wholly_held(m))
 			continue;
 		r = spool_move_held(tk, sp->spool, id, true);
+		commit_check(sp);
 		if (r < 0 && r != -ENOENT && r != -ENOSPC)
 			log_error("spool.damaged", K_ID("id", id), K_ERR(r),
 				  K_Z("found", "while moving it to the held"));

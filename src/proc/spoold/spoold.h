@@ -93,7 +93,7 @@ struct spoold {
 	struct spool_usage usage;
 	uint64_t told_bytes_free;
 	uint64_t room_wanted; /* above the reserve, while not accepting */
-	bool compacting;
+	nsec compact_at; /* not before; there was no space to copy into */
 	struct {
 		msg_id id;
 		nsec at;
@@ -171,6 +171,8 @@ task_fn committer;
 void commit_mark(struct spoold *sp, enum spool_event event, msg_id id, struct buf *state);
 /* Makes everything in the batch durable and answers for it. Does not return when that fails. */
 void commit_sync(struct spoold *sp);
+/* Does not return when the spool failed in a call that was not the committer's. */
+void commit_check(const struct spoold *sp);
 void commit_unsaved(struct spoold *sp);
 /* Appended to *to; empty: none was ever written. */
 int commit_newest_state(struct spoold *sp, msg_id id, struct buf *to);
