@@ -168,12 +168,22 @@ static enum smtp_complaint parse_ret(str value, const struct smtp_dialect *diale
 	return SMTP_FINE;
 }
 
+/* RFC 3461 §4.4: decoded it is printable ASCII. It comes back in the header of a report. */
+static bool xtext_printable(str value)
+{
+	char text[SMTP_ENVID_MAX];
+	str plain;
+
+	return xtext_decode(value, text, sizeof(text), &plain) == 0 && !any_control(plain) &&
+	       !octets_8bit(plain);
+}
+
 static enum smtp_complaint parse_envid(str value, const struct smtp_dialect *dialect,
 				       struct smtp_command *c)
 {
 	if (!dialect->dsn)
 		return SMTP_PARAMETER_UNKNOWN;
-	if (c->envid.n || !value.n || value.n > SMTP_ENVID_MAX || !xtext_valid(value))
+	if (c->envid.n || !value.n || value.n > SMTP_ENVID_MAX || !xtext_printable(value))
 		return SMTP_PARAMETER_INVALID;
 	c->envid = value;
 	return SMTP_FINE;
@@ -213,7 +223,7 @@ static enum smtp_complaint parse_notify(str value, const struct smtp_dialect *di
 
 		more = str_cut(value, ',', &word, &value);
 		bit = notify_bit(word);
-		if (!bit || bits & bit)
+		if (!bit)
 			return SMTP_PARAMETER_INVALID;
 		bits |= bit;
 	} while (more);
@@ -403,6 +413,16 @@ static enum smtp_complaint parse_argument(const struct verb_row *row,
 	return SMTP_FINE;
 }
 
+/* What may be the verb, also of a line that is wrong. */
+static str first_word(str line)
+{
+	size_t n = 0;
+
+	while (n < line.n && (unsigned char)line.p[n] > ' ' && line.p[n] != 0x7f)
+		n++;
+	return str_first(line, n);
+}
+
 static bool offered(enum smtp_verb verb, const struct smtp_dialect *dialect)
 {
 	return dialect->xclient || (verb != SMTP_XCLIENT && verb != SMTP_XFORWARD);
@@ -413,23 +433,21 @@ enum smtp_complaint smtp_command_parse(str line, const struct smtp_dialect *dial
 {
 	struct smtp_command c = { .verb = SMTP_UNKNOWN };
 	enum smtp_complaint complaint = SMTP_NO_SUCH_VERB;
-	const struct verb_row *row;
-	str word, rest = STR_NONE;
+	str word = first_word(line);
+	const struct verb_row *row = find_verb(word);
 
+	if (row)
+		c.verb = offered(row->verb, dialect) ? row->verb : SMTP_NOT_OFFERED;
 	*ret_command = c;
 	if (any_control(line))
 		return SMTP_BAD_OCTETS;
-	str_cut(line, ' ', &word, &rest);
-	row = find_verb(word);
 	if (line.n + 2 >
 	    (row && row->argument == ARGUMENT_PATH ? SMTP_PATH_LINE_MAX : SMTP_LINE_MAX))
 		return SMTP_LINE_TOO_LONG;
-	if (row && !offered(row->verb, dialect)) {
-		c.verb = SMTP_NOT_OFFERED;
+	if (row && c.verb != row->verb) {
 		complaint = SMTP_FINE;
 	} else if (row) {
-		c.verb = row->verb;
-		c.argument = str_trim(rest);
+		c.argument = str_trim(str_from(line, word.n));
 		complaint = parse_argument(row, dialect, &c);
 	}
 	*ret_command = c;

@@ -41,12 +41,20 @@ static bool label_valid(str label)
 	return label.p[0] != '-' && label.p[label.n - 1] != '-';
 }
 
+static bool is_numeric(str text)
+{
+	for (size_t i = 0; i < text.n; i++)
+		if (text.p[i] != '.' && !(text.p[i] >= '0' && text.p[i] <= '9'))
+			return false;
+	return true;
+}
+
 bool smtp_domain_valid(str text)
 {
 	str label, rest = text;
 	bool more;
 
-	if (!text.n || text.n > SMTP_DOMAIN_MAX)
+	if (text.n > SMTP_DOMAIN_MAX || is_numeric(text))
 		return false;
 	do {
 		more = str_cut(rest, '.', &label, &rest);
@@ -54,6 +62,23 @@ bool smtp_domain_valid(str text)
 			return false;
 	} while (more);
 	return true;
+}
+
+/* Four numbers of one to three digits, leading zeros allowed, each at most 255. */
+static bool ipv4_valid(str text)
+{
+	uint64_t value;
+	str number;
+	int count = 0;
+	bool more;
+
+	do {
+		more = str_cut(text, '.', &number, &text);
+		if (!number.n || number.n > 3 || str_u64(number, 255, &value) < 0)
+			return false;
+		count++;
+	} while (more);
+	return count == 4;
 }
 
 bool smtp_literal_valid(str text)
@@ -71,7 +96,7 @@ bool smtp_literal_valid(str text)
 		return str_index(ip, ':') >= 0 && str_index(ip, '[') < 0 &&
 		       addr_parse_ip(ip, 0, &a) == 0;
 	}
-	return str_index(ip, ':') < 0 && addr_parse_ip(ip, 0, &a) == 0;
+	return ipv4_valid(ip);
 }
 
 /* Octets of the quoted string at the start of text, quotes included; 0 when it is none. */

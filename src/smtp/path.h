@@ -1,12 +1,14 @@
 /*
  * path: what stands behind MAIL FROM: and RCPT TO:, RFC 5321 §4.1.2, with the lengths of §4.5.3.1 in octets:
- * local part 64, domain 255, path 256. Quoted local parts, address literals, `<>` and `<postmaster>`
+ * domain 255, path 256. Local parts may fill a path: the 64 of §4.5.3.1.1 are what everybody must take, and bounce
+ * addresses that hold another address (VERP, SRS) are often longer. Quoted local parts, address literals, `<>` and `<postmaster>`
  * are understood; a source route is accepted and ignored (appendix C).
  *
  * Mailboxes may be UTF-8 (RFC 6531 §3.3) in both parts: the caller refuses `utf8` ones where SMTPUTF8 was not
  * asked for. They are well-formed, hold no controls, and their domain is one that IDNA allows (smtp/idna.h).
  *
- * One deviation: `_` is allowed in domains, because primaries take mail from such senders too.
+ * Two deviations: `_` is allowed in domains, because primaries take mail from such senders too; a domain of
+ * nothing but digits and dots is none (RFC 1123 §2.1), for they do not.
  *
  * Pure. The slices of a path are views into the text it was parsed from. Errors: -EINVAL (grammar),
  * -EMSGSIZE (a length), -EILSEQ (octets above 127 that are not UTF-8).
@@ -15,9 +17,9 @@
 
 #include "base/str.h"
 
-#define SMTP_LOCAL_MAX 64
 #define SMTP_DOMAIN_MAX 255
 #define SMTP_PATH_MAX 256
+#define SMTP_LOCAL_MAX (SMTP_PATH_MAX - 4) /* <, @, a domain, > */
 
 enum smtp_path_kind { SMTP_REVERSE_PATH, SMTP_FORWARD_PATH };
 

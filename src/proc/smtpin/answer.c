@@ -26,7 +26,7 @@ static const str text_table[ANSWER_COUNT] = {
 	ROW(SENDER_TOO_LONG, "501 5.1.7 Address too long (RFC 5321 section 4.5.3.1)"),
 	ROW(RECIPIENT_INVALID, "501 5.1.3 This is no forward-path (RFC 5321 section 4.1.2)"),
 	ROW(RECIPIENT_TOO_LONG, "501 5.1.3 Address too long (RFC 5321 section 4.5.3.1)"),
-	ROW(ADDRESS_8BIT, "553 5.6.7 SMTPUTF8 is not offered: addresses are ASCII"),
+	ROW(ADDRESS_8BIT, "553 5.6.7 Addresses are ASCII where SMTPUTF8 is not in use"),
 	ROW(PARAMETER_UNKNOWN, "555 5.5.4 Parameter not offered"),
 	ROW(PARAMETER_INVALID, "501 5.5.4 Parameter not understood"),
 	ROW(HELLO_FIRST, "503 5.5.1 Say EHLO first"),
@@ -44,6 +44,7 @@ static const str text_table[ANSWER_COUNT] = {
 	ROW(MAIL_REFUSED, "503 5.5.1 MAIL was refused"),
 
 	ROW(NOT_OUR_DOMAIN, "550 5.7.1 Relaying denied: no mail is taken here for this domain"),
+	ROW(ROUTED, "550 5.7.1 No mail is taken here for a local part that says a way (%, !, @)"),
 	ROW(NO_SUCH_USER, "550 5.1.1 No such user"),
 	ROW(NO_SMTPUTF8,
 	    "553 5.6.7 The recipient's server takes no internationalised mail (SMTPUTF8)"),

@@ -12,6 +12,13 @@ static size_t discard(struct stream *stream, str pending)
 	return n;
 }
 
+/* The octets behind an overlong BDAT are nobody's commands, and nobody knows how many they are: as after any BDAT
+ * without a size the session ends. */
+static int overlong(str pending)
+{
+	return str_case_starts(pending, STR("BDAT")) ? -E2BIG : -EMSGSIZE;
+}
+
 int command_line_read(struct task *tk, struct session *s, nsec deadline, str *ret_line,
 		      size_t *ret_bytes)
 {
@@ -29,11 +36,15 @@ int command_line_read(struct task *tk, struct session *s, nsec deadline, str *re
 			return 0;
 		}
 		if (at >= 0) {
+			int r = discarded ? -EMSGSIZE : overlong(pending);
+
 			stream_consume(&s->stream, length + 2);
-			return -EMSGSIZE;
+			return r;
 		}
 		searched = pending.n ? pending.n - 1 : 0;
 		if (pending.n && (discarded || pending.n > LINE_BYTES_MAX + 1)) {
+			if (!discarded && overlong(pending) == -E2BIG)
+				return -E2BIG;
 			discarded += discard(&s->stream, pending);
 			searched = 0;
 		}

@@ -106,6 +106,8 @@ static enum answer add_recipient(struct session *s, const struct smtp_command *c
 	switch (recipient_check(conf, &c->path, text, &recipient)) {
 	case RECIPIENT_NOT_OURS:
 		return ANSWER_NOT_OUR_DOMAIN;
+	case RECIPIENT_ROUTED:
+		return ANSWER_ROUTED;
 	case RECIPIENT_UNKNOWN:
 		return ANSWER_NO_SUCH_USER;
 	case RECIPIENT_TAKEN:

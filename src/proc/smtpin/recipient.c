@@ -20,6 +20,16 @@ static const struct conf_domain *find_domain(const struct conf *c, str name)
 	return conf_domain(c, ascii);
 }
 
+/* What many a primary understands as a way on from itself: user%host, host!user, "user@host". It would relay what
+ * comes from its own backup. */
+static bool says_a_way(str local)
+{
+	for (size_t i = 0; i < local.n; i++)
+		if (strchr("%!@", local.p[i]))
+			return true;
+	return false;
+}
+
 enum recipient_verdict recipient_check(const struct conf *c, const struct smtp_path *path,
 				       char text[static SMTP_PLAIN_SIZE], struct recipient *ret)
 {
@@ -41,6 +51,8 @@ enum recipient_verdict recipient_check(const struct conf *c, const struct smtp_p
 	switch (d->recipients) {
 	case RECIPIENTS_LEARN:
 	case RECIPIENTS_ANY:
+		if (says_a_way(path->local))
+			return RECIPIENT_ROUTED;
 		break;
 	case RECIPIENTS_FILE:
 		/* Postmaster is always listed. */

@@ -11,7 +11,7 @@ static struct conf *conf;
 
 static int read_conf(void **state)
 {
-	static char list[] = "# users\nuser@listed.example\n";
+	static char list[] = "# users\nuser@listed.example\na%other@listed.example\n";
 	char path[] = "recipients.XXXXXX", text[1024];
 	int fd = mkstemp(path), r;
 	struct buf error;
@@ -58,8 +58,12 @@ static const struct {
 	{ "nor an address literal", "<a@[127.0.0.1]>", RECIPIENT_NOT_OURS, NULL },
 	{ "a source route does not relay", "<@any.example:a@other.example>", RECIPIENT_NOT_OURS,
 	  NULL },
-	{ "a percent sign does not relay", "<a%other.example@any.example>", RECIPIENT_TAKEN,
-	  "a%other.example@any.example" },
+	{ "a way on from the primary does not relay", "<a%other.example@any.example>",
+	  RECIPIENT_ROUTED, NULL },
+	{ "nor one by UUCP", "<other.example!a@any.example>", RECIPIENT_ROUTED, NULL },
+	{ "nor in quotes", "<\"a@other.example\"@first.example>", RECIPIENT_ROUTED, NULL },
+	{ "an address that is listed is no way", "<a%other@Listed.example>", RECIPIENT_TAKEN,
+	  "a%other@Listed.example" },
 	{ "a listed user is taken", "<User@Listed.example>", RECIPIENT_TAKEN,
 	  "User@Listed.example" },
 	{ "also in quotes", "<\"user\"@listed.example>", RECIPIENT_TAKEN,

@@ -40,7 +40,7 @@ struct session {
 	char *helo;        /* NULL while HELLO_NONE */
 	bool mail_refused; /* the last MAIL or its chunks: what was pipelined behind is no new mistake */
 	bool trusted;      /* the client: no checks */
-	bool may_tell;     /* who opened the connection: may say XCLIENT and XFORWARD */
+	bool may_tell; /* XCLIENT and XFORWARD: who opened the connection, until it told of another */
 	bool facts_waited; /* a check that may refuse waited for them */
 	bool waiting;      /* for a command, without a transaction: may be ended at any time */
 	nsec waiting_since;

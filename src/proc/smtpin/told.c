@@ -84,13 +84,16 @@ static void log_told(const struct session *s)
 		 K_Z("helo", told_value(s, ATTRIBUTE_HELO, "")));
 }
 
-/* The session begins anew, as that client's: nothing that the server which told us did counts for it. */
+/* The session begins anew, as that client's: nothing that the server which told us did counts for it, and it is not
+ * asked to tell more. A proxy may pass on what its client says from here on, and that client must not name
+ * itself another one. */
 static void begin_anew(struct session *s)
 {
 	session_forget_hello(s);
 	s->symbols = 0;
 	s->mistakes = 0;
 	s->unknown_commands = 0;
+	s->may_tell = false;
 	session_judge_trust(s);
 	facts_unref(s->facts);
 	s->facts = facts_start(s->srv, &s->client);
