@@ -78,14 +78,7 @@ static const struct action {
 	  0,
 	  "the configuration was read again and is in use\n",
 	  "" },
-	{ "upgrade in JSON",
-	  { "upgrade", "--json" },
-	  0,
-	  LOCUM__VERB__UPGRADE,
-	  false,
-	  0,
-	  "{\n  \"command\": \"upgrade\",\n  \"count\": 1\n}\n",
-	  "" },
+	{ "upgrade", { "upgrade" }, 0, LOCUM__VERB__UPGRADE, false, 0, "", "" },
 };
 
 static void actions_are_asked_for(void **state)
