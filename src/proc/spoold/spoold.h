@@ -93,7 +93,7 @@ struct spoold {
 	struct spool_usage usage;
 	uint64_t told_bytes_free;
 	uint64_t room_wanted; /* above the reserve, while not accepting */
-	nsec compact_at; /* not before; there was no space to copy into */
+	nsec compact_at;      /* not before; there was no space to copy into */
 	struct {
 		msg_id id;
 		nsec at;
