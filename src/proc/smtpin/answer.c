@@ -52,6 +52,8 @@ static const str text_table[ANSWER_COUNT] = {
 	ROW(NO_BINARYMIME, "550 5.6.1 The recipient's server does not offer BINARYMIME"),
 	ROW(TOO_LARGE, "552 5.3.4 Message too large"),
 	ROW(BARE_NEWLINE, "550 5.6.0 Bare CR or LF in the message: lines end in CR LF"),
+	ROW(HIDDEN_DOT, "550 5.6.0 A line of control characters and a dot: some servers would end "
+			"the message there"),
 	ROW(TOO_MANY_HOPS, "554 5.4.6 Too many hops"),
 	ROW(LOOP, "554 5.4.6 Loop: this message has been here for this recipient before"),
 

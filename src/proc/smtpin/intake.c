@@ -77,6 +77,7 @@ void intake_add(struct intake *in, str run)
 {
 	if (!in->trace.done)
 		trace_feed(&in->trace, run);
+	hidden_dot_feed(&in->dot, run);
 	body_add(&in->body, run);
 }
 
@@ -106,6 +107,8 @@ enum answer intake_objection(const struct intake *in)
 		return ANSWER_TOO_LARGE;
 	if (in->bare && !binary)
 		return ANSWER_BARE_NEWLINE;
+	if (in->dot.found && !binary)
+		return ANSWER_HIDDEN_DOT;
 	if (in->looped)
 		return ANSWER_LOOP;
 	if (in->trace.hops > in->s->settings->conf->limits.hops)
@@ -183,6 +186,7 @@ int intake_conclude(struct task *tk, struct intake *in)
 	enum answer a;
 
 	trace_end(&in->trace);
+	hidden_dot_finish(&in->dot);
 	body_finish(&in->body);
 	a = intake_objection(in);
 	if (a == ANSWER_OK)

@@ -3,12 +3,13 @@
  * verdict at its end. It lives in the transaction's arena and ends with it at the latest: session->intake,
  * NULL before the first octet.
  *
- * Order of refusals: too large, bare CR/LF, loop, hops, no room here, then spoold's answer.
+ * Order of refusals: too large, bare CR/LF, hidden dot, loop, hops, no room here, then spoold's answer.
  */
 #pragma once
 
 #include "proc/smtpin/session.h"
 #include "smtp/chunk.h"
+#include "smtp/hidden_dot.h"
 #include "smtp/trace.h"
 
 /* How fast octets come: what DATA and BDAT give a client, however it cuts them. */
@@ -24,7 +25,8 @@ struct intake {
 	struct trace_hooks hooks;
 	struct body body;
 	struct chunk chunk; /* by BDAT: the present one */
-	bool bare;          /* a line end that is not CRLF */
+	struct hidden_dot dot;
+	bool bare; /* a line end that is not CRLF */
 	bool any_8bit;
 	uint64_t bytes_max;
 	bool looped;
