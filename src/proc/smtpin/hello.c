@@ -23,6 +23,9 @@ struct lines {
 };
 
 static void add_line(struct lines *l, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void add_line(struct lines *l, const char *format, ...)
 {
 	size_t room = sizeof(l->text) - l->n;
 	va_list ap;
