@@ -6,7 +6,7 @@ DESTDIR ?=
 SECONDS ?= 60
 export NINJAFLAGS
 
-.PHONY: all build run check check-fast fuzz sim sim-many sim-places sim-wrong powercut bench bench-spool bench-size bench-tls install clean format help
+.PHONY: all build run check check-fast fuzz sim sim-many sim-places sim-wrong powercut bench bench-spool bench-size bench-tls bench-front install clean format help
 
 all: build
 
@@ -57,6 +57,9 @@ bench-spool: build
 bench-tls: build
 	@LOCUM_BUILD=$(BUILD) QUICK=$(QUICK) bench/tls
 
+bench-front: build
+	@LOCUM_BUILD=$(BUILD) QUICK=$(QUICK) bench/front
+
 bench-size: build
 	@LOCUM_BUILD=$(BUILD) bench/size
 
@@ -86,6 +89,7 @@ help:
 	@echo "make bench-spool the spool beside the disk alone, as a table (two minutes)"
 	@echo "make bench-size  a million messages, ten thousand domains: memory, start, cost (ten minutes)"
 	@echo "make bench-tls   handshakes beside openssl s_server, mail and idle clients over TLS (two minutes, as root)"
+	@echo "make bench-front good mail while 20,000 clients are idle or 5,000 slow, beside postscreen (QUICK=1; as root)"
 	@echo "make install     to DESTDIR and PREFIX=/usr/local"
 	@echo "make format      let clang-format rewrite the sources"
 	@echo "make clean       remove build/"
