@@ -79,7 +79,7 @@ static int log_turn(struct spool *s, struct spool_logfile *l, uint64_t bytes, en
 	if (r < 0) {
 		*l = before;
 		/* The disk is full: marks may still fit into what the old segment has. */
-		return full && space == SPACE_MARK ? 0 : r;
+		return full && space == SPACE_MARK && !s->failed ? 0 : r;
 	}
 	l->open = fresh;
 	if (full)

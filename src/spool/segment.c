@@ -219,6 +219,21 @@ static int segment_write_header(struct spool *s, const struct spool_logfile *l, 
 	return sys_write_at(seg->fd, str_mem(h, FORMAT_RECORDS_AT), 0);
 }
 
+/* Its header, once the power is back, would say where the segment before ends. We may go on with that one only when
+ * the name cannot come back; what the disk refused but for want of space is not asked of it again. */
+static int segment_discard(struct spool *s, struct spool_logfile *l, const char *name, int error)
+{
+	int r = sys_unlink_at(l->dir, name);
+
+	if (error != -ENOSPC && error != -EDQUOT)
+		r = error;
+	else if (r == 0)
+		r = sys_sync(l->dir);
+	if (r < 0)
+		s->failed = r;
+	return error;
+}
+
 int segment_create(struct spool *s, struct spool_logfile *l, uint64_t bytes,
 		   struct segment **ret_segment)
 {
@@ -243,8 +258,11 @@ int segment_create(struct spool *s, struct spool_logfile *l, uint64_t bytes,
 	s->next_serial++;
 	seg->seals = l->last_serial;
 	r = segment_allocate(s, seg, FORMAT_RECORDS_AT + bytes);
-	if (r == 0)
-		r = segment_write_header(s, l, seg, now_wall);
+	if (r < 0) {
+		sys_unlink_at(l->dir, name); /* empty: it says nothing */
+		return r;
+	}
+	r = segment_write_header(s, l, seg, now_wall);
 	/* Durable before the first record: records without a header are damage, never a crash. */
 	if (r == 0)
 		r = sys_sync_data(seg->fd);
@@ -252,10 +270,8 @@ int segment_create(struct spool *s, struct spool_logfile *l, uint64_t bytes,
 		r = sys_sync(l->dir);
 	if (r == 0)
 		r = segment_insert(s, seg);
-	if (r < 0) {
-		sys_unlink_at(l->dir, name);
-		return r;
-	}
+	if (r < 0)
+		return segment_discard(s, l, name, r);
 	seg->end = seg->written = seg->synced = FORMAT_RECORDS_AT;
 	seg->used = ++s->uses;
 	s->open_fds++;

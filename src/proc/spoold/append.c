@@ -322,6 +322,7 @@ static void put(struct task *tk, struct spoold *sp, struct appending *a)
 	sys_close(TAKE_FD(a->fd));
 	if (r < 0) {
 		log_warn("message.not_taken", K_ID("id", a->message->id), K_ERR(r));
+		commit_check(sp);
 		if (r == -ENOSPC || r == -EDQUOT)
 			house_no_space(sp, a->body_bytes);
 		message_free(sp, a->message);
