@@ -10,7 +10,7 @@
 enum recipient_verdict {
 	RECIPIENT_TAKEN,
 	RECIPIENT_NOT_OURS, /* no domain of ours */
-	RECIPIENT_ROUTED, /* our domain, and the local part says a way from there (docs/decisions/0006) */
+	RECIPIENT_ROUTED, /* our domain, and the local part says a way from there (docs/decisions/0007) */
 	RECIPIENT_UNKNOWN, /* our domain, and its list does not name this user */
 };
 
