@@ -72,6 +72,7 @@ static const str text_table[ANSWER_COUNT] = {
 	ROW(EARLY_TALKER, "554 5.5.1 You spoke before the greeting"),
 	ROW(FOREIGN_PROTOCOL, "554 5.5.1 This is a server for mail (SMTP), and that is none"),
 	ROW(TOO_MANY_ERRORS, "421 4.7.0 Too many errors, goodbye"),
+	ROW(RATE_GOODBYE, "421 4.7.0 Too much from your address in this hour, goodbye"),
 	ROW(LINE_ENDLESS, "421 4.7.0 This line does not end, goodbye"),
 	ROW(IDLE_TALK, "421 4.7.0 Too many commands without mail, goodbye"),
 	ROW(NO_MAIL, "421 4.4.2 No mail for too long, goodbye"),

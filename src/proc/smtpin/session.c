@@ -7,6 +7,7 @@
 #include "proc/smtpin/hello.h"
 #include "proc/smtpin/intake.h"
 #include "proc/smtpin/mail.h"
+#include "proc/smtpin/rates.h"
 #include "proc/smtpin/screen.h"
 #include "proc/smtpin/told.h"
 
@@ -15,6 +16,8 @@
 #define LINGER_TIME (2 * NSEC_S)
 #define LINGER_BYTES_MAX (4 * 1024 * 1024)
 #define MISTAKES_MAX 100
+/* Recipients deferred since the client had its share (rates): enough to see that it does not listen. */
+#define RATE_ANSWERS_MAX 20
 /* Whoever keeps a session must bring mail: so many commands in a row that bring none, and so long without
  * any. Every command still has its five minutes. */
 #define IDLE_COMMANDS_MAX 100
@@ -294,13 +297,62 @@ static int take_chunk(struct task *tk, struct session *s, const struct decision 
 	return r;
 }
 
-/* What the client did wrong, for its rates. */
+static bool is_unknown_recipient(enum answer a)
+{
+	return a == ANSWER_NOT_OUR_DOMAIN || a == ANSWER_NO_SUCH_USER;
+}
+
+/* What the client did wrong, for its rates and the tarpit. */
 static void count_wrong(struct session *s, enum answer a)
 {
-	if (a == ANSWER_NOT_OUR_DOMAIN || a == ANSWER_NO_SUCH_USER)
+	if (is_unknown_recipient(a)) {
+		s->unknown_recipients++;
 		server_count(s->srv, &s->client, CLIENT_UNKNOWN_RECIPIENTS, 1);
-	else if (answer_is_mistake(a))
+	} else if (answer_is_mistake(a)) {
+		s->mistakes++;
 		server_count(s->srv, &s->client, CLIENT_ERRORS, 1);
+	}
+}
+
+/* Guessing takes time; but not where a session that sleeps holds up those that wait for its place, or for our end. */
+static nsec tarpit_time(const struct session *s, enum answer a)
+{
+	const struct server *srv = s->srv;
+
+	if (!answer_is_mistake(a) && !is_unknown_recipient(a))
+		return 0;
+	if (srv->draining || srv->closing || srv->stress.state != STRESS_NONE)
+		return 0;
+	return tarpit_delay(s->mistakes, s->unknown_recipients,
+			    s->trusted || server_favours(srv, &s->client));
+}
+
+/* What was answered before goes out first. The session may be ended meanwhile, as when it waits for a command. */
+static int wait_in_tarpit(struct task *tk, struct session *s, enum answer a)
+{
+	nsec delay = tarpit_time(s, a);
+	int r;
+
+	if (!delay)
+		return 0;
+	r = stream_flush(tk, &s->stream, task_in(tk, REPLY_TIME));
+	if (r < 0)
+		return r;
+	s->waiting = !s->transaction;
+	r = task_sleep(tk, delay);
+	s->waiting = false;
+	return r;
+}
+
+/* Has the client said too much of it in this session? What it has recipients for it may still send. */
+static enum answer enough_of(struct session *s, enum answer a)
+{
+	if (answer_is_mistake(a) && s->mistakes >= MISTAKES_MAX)
+		return ANSWER_TOO_MANY_ERRORS;
+	if (a == ANSWER_RATE && ++s->rate_answers >= RATE_ANSWERS_MAX &&
+	    !transaction_recipient_count(s->transaction))
+		return ANSWER_RATE_GOODBYE;
+	return ANSWER_NONE;
 }
 
 /* The answer is all there is to do. */
@@ -312,17 +364,19 @@ static int just_say(struct task *tk, struct session *s, enum answer a, enum answ
 		*ret_last_words = a;
 		return -ESHUTDOWN;
 	}
+	r = wait_in_tarpit(tk, s, a);
+	if (r < 0) {
+		*ret_last_words = words_for(s, r);
+		return r;
+	}
 	r = session_answer(tk, s, a);
 	if (r < 0)
 		return r;
 	count_wrong(s, a);
 	if (answer_text(a).p[0] == '4')
 		s->srv->counters.deferred_total += a != ANSWER_TOO_MANY_RECIPIENTS;
-	if (answer_is_mistake(a) && ++s->mistakes >= MISTAKES_MAX) {
-		*ret_last_words = ANSWER_TOO_MANY_ERRORS;
-		return -EPROTO;
-	}
-	return 0;
+	*ret_last_words = enough_of(s, a);
+	return *ret_last_words ? -EPROTO : 0;
 }
 
 /* The octets behind a BDAT that is refused come before the refusal. */

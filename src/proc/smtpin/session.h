@@ -45,6 +45,8 @@ struct session {
 	bool waiting;      /* for a command, without a transaction: may be ended at any time */
 	nsec waiting_since;
 	uint16_t mistakes;
+	uint32_t unknown_recipients;
+	uint32_t rate_answers; /* 450 because the client had its share */
 	uint16_t unknown_commands;
 	uint16_t idle_commands; /* since the last message: NOOP and the like */
 	nsec mail_at;           /* when the last message ended; before it, the session's start */

@@ -17,6 +17,7 @@
 	"hostname = \"mx2.example.net\"\n"                                                         \
 	"listen \"mx\" { address = \"127.0.0.1:2525\" }\n"                                         \
 	"limits { message_size = \"64K\" recipients = 3 hops = 5 sessions_per_client = 2 }\n"      \
+	"rates { unknown_recipients = 4 errors = 0 }\n"                                            \
 	"domain \"ours.example\" { }\n"                                                            \
 	"domain \"b.example\" { }\n"
 
@@ -36,7 +37,8 @@ struct world {
 	nsec older; /* the session is made to look so much older, after the greeting */
 	const char *input;
 	size_t chunk; /* bytes a write; 0: all at once */
-	nsec lasted;  /* from the start to the end of the shutdown */
+	bool known_good, stressed;
+	nsec lasted; /* from the greeting to the end of the shutdown, or of the session */
 	struct buf replies;
 	struct buf envelope, body;
 	unsigned appended;
@@ -159,6 +161,8 @@ static void run_client(struct task *tk, int fd)
 	}
 	while (read_reply(tk, &s))
 		;
+	if (!world.lasted)
+		world.lasted = task_now(tk) - start;
 	stream_done(&s);
 }
 
@@ -173,6 +177,10 @@ static void client_main(struct task *tk, void *arg)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	assert_int_equal(sys_set_nonblocking(pair[0]), 0);
 	assert_int_equal(client_table_enter(world.srv.clients, &client, &limits, &place), 0);
+	if (world.known_good)
+		server_remember_good(&world.srv, &client);
+	if (world.stressed)
+		world.srv.stress.state = STRESS_BUSY;
 	session_start(&world.srv, 0, pair[0], &client, place);
 	run_client(tk, pair[1]);
 	group_wait(tk, &world.srv.sessions, task_in(tk, NSEC_S));
@@ -204,7 +212,7 @@ static void primaries_offer(unsigned offers, uint64_t size_bytes)
 static void converse_with(const char *input, size_t chunk)
 {
 	_cleanup_(conf_unrefp) struct conf *conf = NULL;
-	_cleanup_(closep) int clients = -1;
+	_cleanup_(closep) int clients = -1, memory = -1;
 	struct worker w = { 0 };
 	struct buf error;
 
@@ -221,6 +229,8 @@ static void converse_with(const char *input, size_t chunk)
 	server_init(&world.srv, &w);
 	assert_int_equal(client_table_make(1, 10, &clients), 0);
 	assert_int_equal(server_share_clients(&world.srv, clients), 0);
+	assert_int_equal(client_memory_make(1, 16, &memory), 0);
+	assert_int_equal(server_share_memory(&world.srv, memory), 0);
 	assert_int_equal(conf_read_text("test", STR(CONF), &conf, &error), 0);
 	assert_int_equal(server_configure(&world.srv, conf), 0);
 	world.srv.spool_accepting = !world.spool_full;
@@ -236,6 +246,7 @@ static void converse_with(const char *input, size_t chunk)
 	assert_int_equal(world.srv.budget.used, 0);
 	assert_int_equal(client_table_sessions(world.srv.clients), 0);
 	client_table_close(world.srv.clients);
+	client_memory_close(world.srv.memory);
 	settings_unref(world.srv.settings);
 	offers_done(&world.srv.offers);
 	loop_free(world.loop);
@@ -591,12 +602,81 @@ static void test_long_lines_and_many_mistakes(void **state)
 	for (unsigned i = 0; i < 120; i++)
 		assert_int_equal(buf_addf(&input, "NONSENSE\r\n"), 0);
 	assert_int_equal(buf_add(&input, STR("\0")), 0);
+	world.known_good = true; /* whom nothing delays */
 	converse_with(input.p, 0);
+	assert_true(world.lasted < 5 * NSEC_S);
 	codes(got, sizeof(got));
 	assert_int_equal(strlen(got), 3 + 100 * 4 + 4);
 	assert_string_equal(got + strlen(got) - 7, "500 421");
 	forget();
 	buf_done(&input);
+}
+
+#define MISTAKE "NONSENSE\r\n"
+#define UNKNOWN "RCPT TO:<x@elsewhere.example>\r\n"
+
+static void test_guessing_takes_time(void **state)
+{
+	static const struct {
+		const char *name, *input, *codes;
+		bool stressed, shut_down;
+		nsec least, most;
+	} clients[] = {
+		{ "five are free", MISTAKE MISTAKE MISTAKE MISTAKE MISTAKE "QUIT\r\n",
+		  "220 500 500 500 500 500 221", false, false, 0, 200 * NSEC_MS },
+		{ "two more take 750 ms",
+		  MISTAKE MISTAKE MISTAKE MISTAKE MISTAKE MISTAKE MISTAKE "QUIT\r\n",
+		  "220 500 500 500 500 500 500 500 221", false, false, 740 * NSEC_MS, 3 * NSEC_S },
+		{ "unknown recipients are guesses as well",
+		  HELLO "MAIL FROM:<>\r\n" UNKNOWN UNKNOWN MISTAKE MISTAKE MISTAKE MISTAKE
+			"QUIT\r\n",
+		  "220 250 250 550 550 500 500 500 500 221", false, false, 240 * NSEC_MS,
+		  3 * NSEC_S },
+		{ "not under stress",
+		  MISTAKE MISTAKE MISTAKE MISTAKE MISTAKE MISTAKE MISTAKE MISTAKE MISTAKE MISTAKE
+		  "QUIT\r\n",
+		  "220 500 500 500 500 500 500 500 500 500 500 221", true, false, 0, 2 * NSEC_S },
+		{ "the end comes at once", MISTAKE MISTAKE MISTAKE MISTAKE MISTAKE MISTAKE MISTAKE,
+		  "220 500 500 500 500 500 421", false, true, 0, 200 * NSEC_MS },
+	};
+	char got[200];
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(clients); i++) {
+		world.stressed = clients[i].stressed;
+		world.shut_down = clients[i].shut_down;
+		converse_with(clients[i].input, 0);
+		codes(got, sizeof(got));
+		if (strcmp(got, clients[i].codes) || world.lasted < clients[i].least ||
+		    world.lasted > clients[i].most)
+			fail_msg("%s: %s in %lld ms", clients[i].name, got,
+				 (long long)(world.lasted / NSEC_MS));
+		forget();
+	}
+}
+
+#define FOUR(x) x x x x
+#define TWENTY(x) FOUR(x) FOUR(x) FOUR(x) FOUR(x) FOUR(x)
+
+static void test_who_hammers_past_its_rate_is_sent_away(void **state)
+{
+	char got[400];
+
+	(void)state;
+	converse_with(HELLO "MAIL FROM:<>\r\n" FOUR(UNKNOWN) TWENTY(UNKNOWN) UNKNOWN "QUIT\r\n", 0);
+	codes(got, sizeof(got));
+	assert_string_equal(got, "220 250 250" FOUR(" 550") TWENTY(" 450") " 421");
+	assert_true(str_find(buf_str(&world.replies), STR("421 4.7.0 Too much from")) >= 0);
+	forget();
+	/* What it has begun it may end; then it is over. */
+	converse_with(HELLO ENVELOPE FOUR(UNKNOWN) TWENTY(UNKNOWN) UNKNOWN
+		      "DATA\r\n.\r\nMAIL FROM:<>\r\n" UNKNOWN "QUIT\r\n",
+		      0);
+	codes(got, sizeof(got));
+	assert_string_equal(got, "220 250 250 250" FOUR(" 550")
+					 TWENTY(" 450") " 450 354 250 250 450 421");
+	assert_int_equal(world.appended, 1);
+	forget();
 }
 
 static void test_shutdown_spares_transactions(void **state)
@@ -697,6 +777,8 @@ int main(void)
 		cmocka_unit_test_setup(test_offered_is_what_the_primaries_take, forget_all),
 		cmocka_unit_test_setup(test_too_large_is_read_to_its_end_and_refused, forget_all),
 		cmocka_unit_test_setup(test_long_lines_and_many_mistakes, forget_all),
+		cmocka_unit_test_setup(test_guessing_takes_time, forget_all),
+		cmocka_unit_test_setup(test_who_hammers_past_its_rate_is_sent_away, forget_all),
 		cmocka_unit_test_setup(test_shutdown_spares_transactions, forget_all),
 		cmocka_unit_test_setup(test_a_session_brings_mail_or_ends, forget_all),
 		cmocka_unit_test_setup(test_no_mail_without_space, forget_all),

@@ -92,6 +92,8 @@ static void begin_anew(struct session *s)
 	session_forget_hello(s);
 	s->symbols = 0;
 	s->mistakes = 0;
+	s->unknown_recipients = 0;
+	s->rate_answers = 0;
 	s->unknown_commands = 0;
 	s->may_tell = false;
 	session_judge_trust(s);
