@@ -1,5 +1,8 @@
 #include "proc/smtpin/transaction.h"
 
+#include "conf/conf.h"
+#include "smtp/attributes.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -64,6 +67,32 @@ static void test_a_recipient_said_twice_counts_once(void **state)
 	transaction_free(t);
 }
 
+/* 64 symbols, those of HELO with a long name, and every attribute that XFORWARD knows at its longest. */
+static void fill_evidence(Locum__Envelope *e)
+{
+	static char name[33], helo[256], code[16], forward[9 + ATTRIBUTE_VALUE_MAX + 1];
+	static Locum__Symbol symbol[CONF_SYMBOLS_MAX], *symbols[CONF_SYMBOLS_MAX];
+	static char *forwarded[ATTRIBUTE_COUNT];
+
+	memset(name, 'n', sizeof(name) - 1);
+	memset(helo, 'h', sizeof(helo) - 1);
+	memset(code, '2', sizeof(code) - 1);
+	memset(forward, 'f', sizeof(forward) - 1);
+	for (size_t i = 0; i < ELEMENTS(symbol); i++) {
+		locum__symbol__init(&symbol[i]);
+		symbol[i].name = name;
+		symbol[i].score = -99.5;
+		symbol[i].text = i >= CHECK_HELO_OURS && i <= CHECK_HELO_UNKNOWN ? helo : code;
+		symbols[i] = &symbol[i];
+	}
+	for (size_t i = 0; i < ELEMENTS(forwarded); i++)
+		forwarded[i] = forward;
+	e->symbols = symbols;
+	e->n_symbols = ELEMENTS(symbols);
+	e->forwarded = forwarded;
+	e->n_forwarded = ELEMENTS(forwarded);
+}
+
 /* Whatever is accepted fits in a packet, with the largest of everything else. */
 static void test_envelopes_are_bounded(void **state)
 {
@@ -97,10 +126,32 @@ static void test_envelopes_are_bounded(void **state)
 		e.recipients[n]->primary = LOCUM__PRIMARY_STATE__PRIMARY_NO_ROUTE;
 	e.client = &client;
 	client.address = client.name = client.tls_version = client.tls_cipher = client.listener =
-		e.hostname = long_text;
+		client.told_by = client.login = e.hostname = long_text;
+	fill_evidence(&e);
 	client.helo = (ProtobufCBinaryData){ 255, (uint8_t *)long_text };
 	e.id = (ProtobufCBinaryData){ 16, (uint8_t *)long_text };
 	assert_true(locum__envelope__get_packed_size(&e) <= IPC_ENVELOPE_MAX);
+	transaction_free(t);
+}
+
+/* However small the recipients are: the packet is full before the arena, which has room for the hand-over. */
+static void test_what_is_full_first_is_the_packet(void **state)
+{
+	struct smtp_command mail = mail_from(STR(""));
+	struct transaction *t;
+	char address[32];
+	unsigned i = 0;
+	int r;
+
+	(void)state;
+	assert_int_equal(transaction_new(&mail, &t), 0);
+	do {
+		snprintf(address, sizeof(address), "%u@d.e", i++);
+		r = add(t, str_of(address), STR("d.e"), 10000);
+	} while (r == 0);
+	assert_int_equal(r, -ENOBUFS);
+	assert_true(i > 1000);
+	assert_non_null(arena_alloc(transaction_arena(t), 256 * 1024));
 	transaction_free(t);
 }
 
@@ -110,6 +161,7 @@ int main(void)
 		cmocka_unit_test(test_the_envelope_has_what_mail_and_rcpt_said),
 		cmocka_unit_test(test_a_recipient_said_twice_counts_once),
 		cmocka_unit_test(test_envelopes_are_bounded),
+		cmocka_unit_test(test_what_is_full_first_is_the_packet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
