@@ -77,7 +77,7 @@ format:
 help:
 	@echo "make             build everything into build/ (installs missing Debian packages)"
 	@echo "make run         a demonstration on this machine, without root and without the network"
-	@echo "make check       everything a change must pass (about 10 minutes, as root)"
+	@echo "make check       everything a change must pass (ten to fifteen minutes, as root)"
 	@echo "make check-fast  the part of it that needs no root and no peers"
 	@echo "make fuzz        fuzz every target for SECONDS=60 each"
 	@echo "make sim         one simulated world: SEED=n, WITHOUT=1,2 TRACE=1 (tests/sim)"
