@@ -304,7 +304,10 @@ static int show(struct cli *cli, const struct conf *c)
 	size_t wrong;
 	int status;
 
-	r = (struct reading){ .cli = cli, .conf = c, .problems = json_array() };
+	memset(&r, 0, sizeof(r));
+	r.cli = cli;
+	r.conf = c;
+	r.problems = json_array();
 	json_object_set_new(o, "hostname", js_text(c->hostname));
 	for (size_t i = 0; i < c->listen_count; i++) {
 		r.listen = &c->listen[i];

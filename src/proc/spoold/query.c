@@ -156,7 +156,7 @@ static int accepted_event(struct task *tk, struct command *c, const Locum__Envel
 	const Locum__Client *client = e->client;
 	Locum__PrimaryState state = e->recipients[0]->primary;
 	_cleanup_(freep) char *helo = NULL, *noticed = NULL;
-	char text[2 * STORED_TEXT_MAX], from[STORED_TEXT_MAX];
+	char text[2 * STORED_TEXT_MAX] = "", from[STORED_TEXT_MAX];
 
 	symbols_text(e, text, STORED_TEXT_MAX);
 	noticed = text_clean(str_of(text), STORED_TEXT_MAX);

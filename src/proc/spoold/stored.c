@@ -341,7 +341,7 @@ void stored_event(Locum__StoredState *state, nsec now_wall, const char *what, st
 
 void stored_finish(Locum__StoredState *state, const Locum__Envelope *envelope)
 {
-	char client[STORED_TEXT_MAX] = "", symbols[STORED_TEXT_MAX];
+	char client[STORED_TEXT_MAX] = "", symbols[STORED_TEXT_MAX] = "";
 
 	client_text(envelope->client, client, sizeof(client));
 	set_text(&state->client, str_of(client), sizeof(client));
