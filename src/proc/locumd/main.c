@@ -256,6 +256,7 @@ static int run(struct supervisor *sup, const struct arguments *arguments, struct
 	r = handed ? succeed(sup, error) : read_config(sup, error);
 	if (r < 0)
 		return handed ? fail(error, r, EXIT_FAILURE) : fail_config(error, r);
+	must(sup->conf);
 	r = handed ? 0 : user_find(sup, error);
 	if (r < 0)
 		return fail(error, r, EXIT_CONFIG);

@@ -59,7 +59,8 @@ static int add(struct offers *o, str domain, struct known **ret_known)
 	k = calloc(1, sizeof(*k) + domain.n + 1);
 	if (!k)
 		return -ENOMEM;
-	memcpy(k->domain, domain.p, domain.n);
+	if (domain.n)
+		memcpy(k->domain, domain.p, domain.n);
 	r = map_insert(&o->by_domain, &k->link, str_hash(domain, seed, true));
 	if (r < 0) {
 		free(k);
