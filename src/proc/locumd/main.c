@@ -185,6 +185,7 @@ static int succeed(struct supervisor *sup, struct buf *error)
 	r = exe_find(sup);
 	if (r < 0)
 		return r;
+	must(sup->conf); /* handed over, or read just now */
 	raise_descriptor_limit(sup->conf);
 	sup->serving = sup->succeeding = true;
 	return open_loop(sup, sup->handed_command_socket);
@@ -256,7 +257,6 @@ static int run(struct supervisor *sup, const struct arguments *arguments, struct
 	r = handed ? succeed(sup, error) : read_config(sup, error);
 	if (r < 0)
 		return handed ? fail(error, r, EXIT_FAILURE) : fail_config(error, r);
-	must(sup->conf);
 	r = handed ? 0 : user_find(sup, error);
 	if (r < 0)
 		return fail(error, r, EXIT_CONFIG);
