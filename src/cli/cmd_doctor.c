@@ -114,7 +114,8 @@ static int look(struct reading *r, const struct conf_certificate *of)
 	BIO *pem = BIO_new_mem_buf(of->certificate_pem.p, (int)of->certificate_pem.n);
 	X509 *x = pem ? PEM_read_bio_X509_AUX(pem, NULL, NULL, NULL) : NULL;
 
-	r->seen = (struct seen){ .file = of->certificate };
+	memset(&r->seen, 0, sizeof(r->seen)); /* a compound literal would stand on the stack */
+	r->seen.file = of->certificate;
 	if (x) {
 		take_names(r, x);
 		take_key(&r->seen, x);
