@@ -24,10 +24,16 @@ bool str_case_eq(str a, str b)
 
 bool str_is_ascii(str s)
 {
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] > 127)
-			return false;
-	return true;
+	uint64_t all = 0, word;
+	size_t i = 0;
+
+	for (; i + sizeof word <= s.n; i += sizeof word) {
+		memcpy(&word, s.p + i, sizeof word);
+		all |= word;
+	}
+	for (; i < s.n; i++)
+		all |= (unsigned char)s.p[i];
+	return !(all & UINT64_C(0x8080808080808080));
 }
 
 int str_cmp(str a, str b)

@@ -42,7 +42,8 @@ static inline str str_first(str s, size_t n)
 }
 
 bool str_eq(str a, str b);
-bool str_is_ascii(str s); /* no octet above 127 */
+/* No octet above 127. Eight at a time: bodies pass by here. */
+bool str_is_ascii(str s);
 bool str_case_eq(str a, str b);
 /* Byte order, then length: <0, 0, >0. */
 int str_cmp(str a, str b);

@@ -111,10 +111,7 @@ const char *attributes_offered(enum smtp_verb verb)
 
 static bool text_valid(str value)
 {
-	for (size_t i = 0; i < value.n; i++)
-		if ((unsigned char)value.p[i] < ' ' || value.p[i] == 0x7f)
-			return false;
-	return value.n <= ATTRIBUTE_VALUE_MAX && utf8_valid(value);
+	return value.n <= ATTRIBUTE_VALUE_MAX && !octets_any_control(value) && utf8_valid(value);
 }
 
 static enum smtp_attribute_state state_of(str value)

@@ -41,7 +41,7 @@ static void look_at_line(struct chunk *c, str line)
 
 static void look_at_run(struct chunk *c, str run)
 {
-	c->any_8bit = c->any_8bit || octets_8bit(run);
+	c->any_8bit = c->any_8bit || !str_is_ascii(run);
 	c->any_nul = c->any_nul || octets_has(run, '\0');
 	c->bytes += run.n;
 	while (run.n) {

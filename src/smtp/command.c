@@ -61,14 +61,6 @@ static const struct verb_row *find_verb(str word)
 	return NULL;
 }
 
-static bool any_control(str line)
-{
-	for (size_t i = 0; i < line.n; i++)
-		if ((unsigned char)line.p[i] < ' ' || line.p[i] == 0x7f)
-			return true;
-	return false;
-}
-
 static str skip_spaces(str s)
 {
 	while (s.n && s.p[0] == ' ')
@@ -79,14 +71,9 @@ static str skip_spaces(str s)
 /* keyword and value as in RFC 5321 §4.1.2 (esmtp-param); the value may be absent. */
 static bool keyword_valid(str keyword)
 {
-	for (size_t i = 0; i < keyword.n; i++) {
-		char c = keyword.p[i];
-		bool alnum =
-			(c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-
-		if (!alnum && (c != '-' || !i))
+	for (size_t i = 0; i < keyword.n; i++)
+		if (!octet_is_alnum(keyword.p[i]) && (keyword.p[i] != '-' || !i))
 			return false;
-	}
 	return keyword.n > 0;
 }
 
@@ -174,8 +161,8 @@ static bool xtext_printable(str value)
 	char text[SMTP_ENVID_MAX];
 	str plain;
 
-	return xtext_decode(value, text, sizeof(text), &plain) == 0 && !any_control(plain) &&
-	       !octets_8bit(plain);
+	return xtext_decode(value, text, sizeof(text), &plain) == 0 && !octets_any_control(plain) &&
+	       str_is_ascii(plain);
 }
 
 static enum smtp_complaint parse_envid(str value, const struct smtp_dialect *dialect,
@@ -261,7 +248,7 @@ static enum smtp_complaint parse_parameter(str parameter, const struct smtp_dial
 {
 	str keyword, value = STR_NONE;
 
-	if (octets_8bit(parameter) && !dialect->utf8_transaction)
+	if (!str_is_ascii(parameter) && !dialect->utf8_transaction)
 		return SMTP_PARAMETER_INVALID;
 	if (!str_cut(parameter, '=', &keyword, &value))
 		value = STR_NONE;
@@ -341,7 +328,7 @@ static enum smtp_complaint parse_path(const struct verb_row *row,
 	r = smtp_path_parse(text, c->verb == SMTP_MAIL ? SMTP_REVERSE_PATH : SMTP_FORWARD_PATH,
 			    &c->path, &rest);
 	if (r < 0)
-		return path_complaint(r, !utf8 && octets_8bit(text));
+		return path_complaint(r, !utf8 && !str_is_ascii(text));
 	if (c->path.utf8 && !utf8)
 		return SMTP_PATH_8BIT;
 	complaint = parse_parameters(rest, dialect, c);
@@ -395,7 +382,7 @@ static enum smtp_complaint parse_argument(const struct verb_row *row,
 		return parse_path(row, dialect, c);
 	if (c->verb == SMTP_VRFY && dialect->smtputf8)
 		take_smtputf8(c);
-	if (octets_8bit(c->argument) && !(c->smtputf8 && utf8_valid(c->argument)))
+	if (!str_is_ascii(c->argument) && !(c->smtputf8 && utf8_valid(c->argument)))
 		return SMTP_BAD_OCTETS;
 	switch (row->argument) {
 	case ARGUMENT_NONE:
@@ -439,7 +426,7 @@ enum smtp_complaint smtp_command_parse(str line, const struct smtp_dialect *dial
 	if (row)
 		c.verb = offered(row->verb, dialect) ? row->verb : SMTP_NOT_OFFERED;
 	*ret_command = c;
-	if (any_control(line))
+	if (octets_any_control(line))
 		return SMTP_BAD_OCTETS;
 	if (line.n + 2 >
 	    (row && row->argument == ARGUMENT_PATH ? SMTP_PATH_LINE_MAX : SMTP_LINE_MAX))

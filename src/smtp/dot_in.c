@@ -92,7 +92,7 @@ bool dot_in_next(struct dot_in *d, str *in, str *ret_run)
 		n = run_length(d, *in);
 		*ret_run = str_first(*in, n);
 		*in = str_from(*in, n);
-		d->any_8bit = d->any_8bit || octets_8bit(*ret_run);
+		d->any_8bit = d->any_8bit || !str_is_ascii(*ret_run);
 		d->bytes += n;
 		return true;
 	}

@@ -67,7 +67,7 @@ int idna_to_ascii(str domain, char text[static IDNA_SIZE], str *ret_ascii)
 	r = take_name(domain, text);
 	if (r < 0)
 		return r;
-	if (octets_8bit(domain)) {
+	if (!str_is_ascii(domain)) {
 		/* An "xn--" label of the client's is checked too: it must be one that decodes and encodes alike. */
 		r = error_of(idn2_lookup_u8((const uint8_t *)text, &found,
 					    IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL));

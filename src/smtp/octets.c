@@ -1,17 +1,11 @@
 #include "smtp/octets.h"
 
-bool octets_8bit(str text)
+bool octets_any_control(str text)
 {
-	uint64_t all = 0, word;
-	size_t i = 0;
-
-	for (; i + sizeof word <= text.n; i += sizeof word) {
-		memcpy(&word, text.p + i, sizeof word);
-		all |= word;
-	}
-	for (; i < text.n; i++)
-		all |= (unsigned char)text.p[i];
-	return all & UINT64_C(0x8080808080808080);
+	for (size_t i = 0; i < text.n; i++)
+		if ((unsigned char)text.p[i] < ' ' || text.p[i] == 0x7f)
+			return true;
+	return false;
 }
 
 /* Octets of a character by its first one; 0: none starts so. */

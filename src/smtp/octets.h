@@ -1,13 +1,29 @@
 /*
- * octets: what kinds of octets a text holds: ASCII or not, well-formed UTF-8 or not (RFC 3629 §4: no overlong
+ * octets: what kinds of octets a text holds: letters, digits, controls, well-formed UTF-8 or not (RFC 3629 §4: no overlong
  * forms, no surrogates, nothing above U+10FFFF). Pure.
  */
 #pragma once
 
 #include "base/str.h"
 
-/* Is any octet above 127? Eight at a time: bodies pass by here. */
-bool octets_8bit(str text);
+static inline bool octet_is_alnum(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Of a hexadecimal digit of either case; -1: it is none. */
+static inline int octet_hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Any control of ASCII, DEL included? */
+bool octets_any_control(str text);
+
 static inline bool octets_has(str text, char c)
 {
 	return text.n && memchr(text.p, c, text.n);

@@ -66,23 +66,25 @@ static void test_validity(void **state)
 	assert_true(utf8_valid(STR("\xc2\xa0")));
 }
 
-static void test_octets_above_127_are_seen_anywhere(void **state)
+static void test_kinds_of_octets(void **state)
 {
-	char text[20];
-
 	(void)state;
-	for (size_t n = 0; n <= sizeof text; n++) {
-		memset(text, 'a', sizeof text);
-		assert_false(octets_8bit(str_mem(text, n)));
-		for (size_t at = 0; at < n; at++) {
-			text[at] = (char)0x80;
-			assert_true(octets_8bit(str_mem(text, n)));
-			assert_false(octets_8bit(str_mem(text, at)));
-			text[at] = 'a';
-		}
-	}
 	assert_true(octets_has(STR("a\0"), '\0'));
 	assert_false(octets_has(STR_NONE, '\0'));
+	assert_false(octets_any_control(STR_NONE));
+	assert_false(octets_any_control(STR(" ~\x80\xff")));
+	assert_true(octets_any_control(STR("a\x1f")) && octets_any_control(STR("\x7fz")) &&
+		    octets_any_control(STR("a\0z")));
+	for (int c = 0; c < 256; c++) {
+		const char *hex =
+			c ? strchr("0123456789abcdef", c >= 'A' && c <= 'F' ? c + 32 : c) : NULL;
+		bool letter = (c | 32) >= 'a' && (c | 32) <= 'z' && c < 128;
+
+		assert_int_equal(octet_is_alnum((char)c), letter || (hex && c <= '9'));
+		assert_int_equal(octet_hex_value((char)c), !hex       ? -1
+							   : c <= '9' ? c - '0'
+								      : (c | 32) - 'a' + 10);
+	}
 }
 
 int main(void)
@@ -90,7 +92,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_characters),
 		cmocka_unit_test(test_validity),
-		cmocka_unit_test(test_octets_above_127_are_seen_anywhere),
+		cmocka_unit_test(test_kinds_of_octets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,15 +9,6 @@ static bool is_qchar(char c)
 	return c > ' ' && c <= '~' && c != '+' && c != '=' && c != '\\';
 }
 
-static int digit_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* `\x{HEX}` at the start of text: its length and the code point; 0: none. Also of
  * characters that could stand for themselves: nobody is hurt by it. */
 static size_t embedded_character(str text, uint32_t *ret_code)
@@ -27,8 +18,8 @@ static size_t embedded_character(str text, uint32_t *ret_code)
 
 	if (!str_starts(text, STR("\\x{")))
 		return 0;
-	for (i = 3; i < text.n && i < 9 && digit_value(text.p[i]) >= 0; i++)
-		code = code * 16 + (uint32_t)digit_value(text.p[i]);
+	for (i = 3; i < text.n && i < 9 && octet_hex_value(text.p[i]) >= 0; i++)
+		code = code * 16 + (uint32_t)octet_hex_value(text.p[i]);
 	if (i == 3 || i == text.n || text.p[i] != '}')
 		return 0;
 	if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
@@ -68,24 +59,12 @@ static int decode_utf8(str text, bool utf8, char *to, str *ret)
 	return 0;
 }
 
-static bool any_control(str text)
-{
-	for (size_t i = 0; i < text.n; i++)
-		if ((unsigned char)text.p[i] < ' ' || text.p[i] == 0x7f)
-			return true;
-	return false;
-}
-
 /* addr-type, an atom; those that are registered are letters, digits and hyphens. */
 static bool type_valid(str type)
 {
-	for (size_t i = 0; i < type.n; i++) {
-		char c = type.p[i];
-
-		if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
-		    c != '-')
+	for (size_t i = 0; i < type.n; i++)
+		if (!octet_is_alnum(type.p[i]) && type.p[i] != '-')
 			return false;
-	}
 	return type.n;
 }
 
@@ -103,7 +82,7 @@ int orcpt_decode(str text, bool utf8, char to[static SMTP_ORCPT_MAX], str *ret_t
 		    : xtext_decode(address, to, SMTP_ORCPT_MAX, &address);
 	if (r < 0)
 		return r;
-	if (!address.n || any_control(address) || (is_utf8 && !utf8_valid(address)))
+	if (!address.n || octets_any_control(address) || (is_utf8 && !utf8_valid(address)))
 		return -EINVAL;
 	*ret_type = type;
 	*ret_address = address;
@@ -140,7 +119,7 @@ int orcpt_encode(str mailbox, struct buf *to)
 	size_t before = to->n;
 	int r;
 
-	if (octets_8bit(mailbox)) {
+	if (!str_is_ascii(mailbox)) {
 		r = encode_utf8(mailbox, to);
 	} else {
 		r = buf_add(to, STR("rfc822;"));

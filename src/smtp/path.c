@@ -4,15 +4,10 @@
 #include "smtp/idna.h"
 #include "smtp/octets.h"
 
-static bool is_alnum(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 /* atext of RFC 5322 §3.2.3. */
 static bool is_atext(char c)
 {
-	return is_alnum(c) || (c && strchr("!#$%&'*+-/=?^_`{|}~", c));
+	return octet_is_alnum(c) || (c && strchr("!#$%&'*+-/=?^_`{|}~", c));
 }
 
 /* Part of a UTF-8 character; whether the whole is well-formed is looked at once for all of it. */
@@ -23,7 +18,7 @@ static bool is_8bit(char c)
 
 static bool is_label_byte(char c)
 {
-	return is_alnum(c) || c == '-' || c == '_';
+	return octet_is_alnum(c) || c == '-' || c == '_';
 }
 
 static char lower(char c)
@@ -199,7 +194,7 @@ static int take_mailbox(str *text, struct smtp_path *path)
 	path->literal = domain && path->domain.p[0] == '[';
 	if (local > SMTP_LOCAL_MAX || domain > SMTP_DOMAIN_MAX)
 		return -EMSGSIZE;
-	path->utf8 = octets_8bit(path->mailbox);
+	path->utf8 = !str_is_ascii(path->mailbox);
 	if (path->utf8 && !utf8_valid(path->mailbox))
 		return -EILSEQ;
 	*text = str_from(behind, domain);

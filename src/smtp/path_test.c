@@ -145,7 +145,7 @@ static void test_paths(void **state)
 			fail_msg("%s: mailbox %.*s", path_cases[i].name, STR_ARG(path.mailbox));
 		if (!str_eq(rest, str_of(path_cases[i].rest)))
 			fail_msg("%s: rest %.*s", path_cases[i].name, STR_ARG(rest));
-		if (path.utf8 != octets_8bit(path.mailbox))
+		if (path.utf8 != !str_is_ascii(path.mailbox))
 			fail_msg("%s: utf8", path_cases[i].name);
 	}
 }

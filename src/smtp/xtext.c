@@ -1,19 +1,10 @@
 #include "smtp/xtext.h"
 
+#include "smtp/octets.h"
+
 static bool stands_for_itself(char c)
 {
 	return c > ' ' && c <= '~' && c != '+' && c != '=';
-}
-
-/* -1: no hexadecimal digit. */
-static int digit_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	/* RFC 3461 wants upper case; Postfix and others read both. */
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* The octet at the start of *text, which then starts behind it; -1: none. */
@@ -28,8 +19,9 @@ static int take_octet(str *text)
 	}
 	if (text->p[0] != '+' || text->n < 3)
 		return -1;
-	high = digit_value(text->p[1]);
-	low = digit_value(text->p[2]);
+	/* RFC 3461 wants upper case; Postfix and others read both. */
+	high = octet_hex_value(text->p[1]);
+	low = octet_hex_value(text->p[2]);
 	if (high < 0 || low < 0)
 		return -1;
 	*text = str_from(*text, 3);

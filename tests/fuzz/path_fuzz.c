@@ -49,7 +49,7 @@ static void check_domain(str domain)
 		return;
 	must(utf8.n <= SMTP_DOMAIN_MAX && utf8_text[utf8.n] == '\0' && utf8_valid(utf8));
 	/* An "xn--" of the input may say something that IDNA would not say so; then there is no way back. */
-	if (octets_8bit(utf8) && octets_8bit(domain))
+	if (!str_is_ascii(utf8) && !str_is_ascii(domain))
 		must(idna_to_ascii(utf8, again_text, &again) == 0 && str_eq(again, ascii));
 }
 
@@ -65,7 +65,7 @@ static void check_mailbox(str text)
 	must(r == 0 || r == -EINVAL || r == -EMSGSIZE || r == -EILSEQ);
 	if (r < 0)
 		return;
-	must(path.utf8 == octets_8bit(text) && utf8_valid(text));
+	must(path.utf8 == !str_is_ascii(text) && utf8_valid(text));
 	plain = smtp_path_plain(&path, plain_text);
 	must(plain.n && plain.n < SMTP_PLAIN_SIZE);
 	if (path.literal)
@@ -94,12 +94,12 @@ static void check_orcpt(str text)
 		return;
 	}
 	must(orcpt_valid(text, true) && address.n && address.n <= text.n);
-	must(orcpt_valid(text, false) == !octets_8bit(text));
+	must(orcpt_valid(text, false) == str_is_ascii(text));
 	buf_init(&encoded, 8 * SMTP_ORCPT_MAX);
 	r = orcpt_encode(address, &encoded);
 	must(r == 0 || r == -EMSGSIZE || (r == -EINVAL && !utf8_valid(address)));
 	if (r == 0) {
-		must(!octets_8bit(buf_str(&encoded)));
+		must(str_is_ascii(buf_str(&encoded)));
 		must(orcpt_decode(buf_str(&encoded), false, again_text, &type, &again) == 0);
 		must(str_eq(again, address));
 	}

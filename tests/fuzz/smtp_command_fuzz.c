@@ -37,7 +37,7 @@ static void check_path(const struct smtp_path *path)
 	struct smtp_path again;
 
 	must(path->local.n <= SMTP_LOCAL_MAX && path->domain.n <= SMTP_DOMAIN_MAX);
-	must(path->utf8 == octets_8bit(path->mailbox) && utf8_valid(path->mailbox));
+	must(path->utf8 == !str_is_ascii(path->mailbox) && utf8_valid(path->mailbox));
 	for (size_t i = 0; i < path->mailbox.n; i++)
 		must((unsigned char)path->mailbox.p[i] >= ' ' && path->mailbox.p[i] != 0x7f);
 	if (!path->domain.n)
@@ -83,7 +83,7 @@ static void check(str line, const struct smtp_dialect *dialect, const struct smt
 	if (c->verb == SMTP_MAIL || c->verb == SMTP_RCPT)
 		check_path(&c->path);
 	else
-		must(!octets_8bit(c->argument) || (c->smtputf8 && utf8_valid(c->argument)));
+		must(str_is_ascii(c->argument) || (c->smtputf8 && utf8_valid(c->argument)));
 	if (c->verb == SMTP_MAIL)
 		check_mail(c, dialect);
 	if (c->verb == SMTP_RCPT)
