@@ -29,7 +29,7 @@ struct client_memory;
 enum client_count {
 	CLIENT_MESSAGES,           /* accepted */
 	CLIENT_RECIPIENTS,         /* accepted */
-	CLIENT_UNKNOWN_RECIPIENTS, /* refused: no such user, no such domain here */
+	CLIENT_UNKNOWN_RECIPIENTS, /* refused: no such user or domain, or routed on */
 	CLIENT_ERRORS,             /* commands refused */
 	CLIENT_COUNTS,
 };

@@ -299,7 +299,7 @@ static int take_chunk(struct task *tk, struct session *s, const struct decision 
 
 static bool is_unknown_recipient(enum answer a)
 {
-	return a == ANSWER_NOT_OUR_DOMAIN || a == ANSWER_NO_SUCH_USER;
+	return a == ANSWER_NOT_OUR_DOMAIN || a == ANSWER_ROUTED || a == ANSWER_NO_SUCH_USER;
 }
 
 /* What the client did wrong, for its rates and the tarpit. */

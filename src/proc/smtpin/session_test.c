@@ -614,6 +614,7 @@ static void test_long_lines_and_many_mistakes(void **state)
 
 #define MISTAKE "NONSENSE\r\n"
 #define UNKNOWN "RCPT TO:<x@elsewhere.example>\r\n"
+#define ROUTED "RCPT TO:<x%elsewhere.example@ours.example>\r\n"
 
 static void test_guessing_takes_time(void **state)
 {
@@ -630,6 +631,10 @@ static void test_guessing_takes_time(void **state)
 		{ "unknown recipients are guesses as well",
 		  HELLO "MAIL FROM:<>\r\n" UNKNOWN UNKNOWN MISTAKE MISTAKE MISTAKE MISTAKE
 			"QUIT\r\n",
+		  "220 250 250 550 550 500 500 500 500 221", false, false, 240 * NSEC_MS,
+		  3 * NSEC_S },
+		{ "so are those that say a way on",
+		  HELLO "MAIL FROM:<>\r\n" ROUTED ROUTED MISTAKE MISTAKE MISTAKE MISTAKE "QUIT\r\n",
 		  "220 250 250 550 550 500 500 500 500 221", false, false, 240 * NSEC_MS,
 		  3 * NSEC_S },
 		{ "not under stress",
@@ -667,6 +672,11 @@ static void test_who_hammers_past_its_rate_is_sent_away(void **state)
 	codes(got, sizeof(got));
 	assert_string_equal(got, "220 250 250" FOUR(" 550") TWENTY(" 450") " 421");
 	assert_true(str_find(buf_str(&world.replies), STR("421 4.7.0 Too much from")) >= 0);
+	forget();
+	/* A way on from our domain is as unknown. */
+	converse_with(HELLO "MAIL FROM:<>\r\n" FOUR(ROUTED) TWENTY(ROUTED) ROUTED "QUIT\r\n", 0);
+	codes(got, sizeof(got));
+	assert_string_equal(got, "220 250 250" FOUR(" 550") TWENTY(" 450") " 421");
 	forget();
 	/* What it has begun it may end; then it is over. */
 	converse_with(HELLO ENVELOPE FOUR(UNKNOWN) TWENTY(UNKNOWN) UNKNOWN
