@@ -38,21 +38,16 @@ static void log_recipient_refused(struct session *s, const struct smtp_command *
 
 /* Can the recipient's primary take the message that MAIL announced? What it cannot is refused now, where the
  * sender hears of it. */
-static enum answer check_needs(const struct session *s, const struct conf_domain *d)
+static enum answer check_needs(const struct transaction *t, const struct offer *o)
 {
-	const struct transaction *t = s->transaction;
-	const struct offers *o = &s->srv->offers;
-	struct offer offer;
-
-	offers_of(o, d->name, &offer);
-	if (offer.size_bytes && transaction_size(t) > offer.size_bytes)
+	if (o->size_bytes && transaction_size(t) > o->size_bytes)
 		return ANSWER_TOO_LARGE;
-	if (transaction_smtputf8(t) && !offers_has(o, d->name, EHLO_SMTPUTF8))
+	if (transaction_smtputf8(t) && !offer_has(o, EHLO_SMTPUTF8))
 		return ANSWER_NO_SMTPUTF8;
-	if (transaction_requiretls(t) && !offers_has(o, d->name, EHLO_REQUIRETLS))
+	if (transaction_requiretls(t) && !offer_has(o, EHLO_REQUIRETLS))
 		return ANSWER_NO_REQUIRETLS;
 	if (transaction_body(t) == SMTP_BODY_BINARYMIME &&
-	    !offers_has(o, d->name, EHLO_BINARYMIME | EHLO_CHUNKING))
+	    !offer_has(o, EHLO_BINARYMIME | EHLO_CHUNKING))
 		return ANSWER_NO_BINARYMIME;
 	return ANSWER_OK;
 }
@@ -113,7 +108,8 @@ static enum answer add_recipient(struct session *s, const struct smtp_command *c
 	case RECIPIENT_TAKEN:
 		break;
 	}
-	a = check_needs(s, recipient.domain);
+	offers_of(&s->srv->offers, recipient.domain->name, &offer);
+	a = check_needs(s->transaction, &offer);
 	if (a == ANSWER_OK)
 		a = check_symbols(s, recipient.domain);
 	if (a != ANSWER_OK)
@@ -121,7 +117,6 @@ static enum answer add_recipient(struct session *s, const struct smtp_command *c
 	if (transaction_add_recipient(s->transaction, c, recipient.address, recipient.domain->name,
 				      conf->limits.recipients) < 0)
 		return ANSWER_TOO_MANY_RECIPIENTS;
-	offers_of(&s->srv->offers, recipient.domain->name, &offer);
 	transaction_limit_size(s->transaction, offer.size_bytes);
 	return ANSWER_RECIPIENT_OK;
 }

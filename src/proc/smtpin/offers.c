@@ -98,13 +98,6 @@ bool offers_of(const struct offers *o, str domain, struct offer *ret_offer)
 	return k;
 }
 
-bool offers_has(const struct offers *o, str domain, unsigned extensions)
-{
-	struct offer offer;
-
-	return offers_of(o, domain, &offer) && (offer.offers & extensions) == extensions;
-}
-
 static void count(const struct offers *o, const struct conf *conf, struct announced *a)
 {
 	uint64_t largest = 0;

@@ -46,7 +46,10 @@ void offers_done(struct offers *o);
 int offers_update(struct offers *o, const Locum__PrimaryOffers *said);
 /* Of the domain, case ignored. False: its primary was never seen, *ret_offer is all zero. */
 bool offers_of(const struct offers *o, str domain, struct offer *ret_offer);
-/* Was the domain's primary seen, and did it offer all of these (enum ehlo_extension, or-ed)? */
-bool offers_has(const struct offers *o, str domain, unsigned extensions);
+/* Does it offer all of these (enum ehlo_extension, or-ed)? */
+static inline bool offer_has(const struct offer *o, unsigned extensions)
+{
+	return (o->offers & extensions) == extensions;
+}
 /* Cheap when nothing changed since the last call; otherwise a walk over all domains. */
 void offers_announced(struct offers *o, struct conf *conf, struct announced *ret_announced);
