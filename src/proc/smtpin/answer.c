@@ -102,6 +102,11 @@ bool answer_is_mistake(enum answer a)
 	return a >= ANSWER_BAD_OCTETS && a <= ANSWER_TLS_NOT_OFFERED;
 }
 
+bool answer_is_deferral(enum answer a)
+{
+	return answer_text(a).p[0] == '4';
+}
+
 bool answer_is_refusal(enum answer a)
 {
 	return a >= ANSWER_NOT_OUR_DOMAIN && a <= ANSWER_TOO_LARGE;

@@ -108,6 +108,8 @@ str answer_text(enum answer a);
 str answer_line(enum answer a);
 /* Does the session end with it? */
 bool answer_is_last(enum answer a);
+/* 4xx: may the client come again with it? */
+bool answer_is_deferral(enum answer a);
 /* A refusal of the recipient, for good? */
 bool answer_is_refusal(enum answer a);
 /* A mistake of the client's that counts towards the end of the session? */

@@ -50,6 +50,8 @@ static void test_refusals_and_deferrals_are_no_mistakes(void **state)
 	assert_false(answer_is_mistake(ANSWER_TOO_MANY_RECIPIENTS));
 	assert_false(answer_is_mistake(ANSWER_MAIL_REFUSED));
 	assert_true(answer_is_mistake(ANSWER_MAIL_FIRST));
+	assert_true(answer_is_deferral(ANSWER_TOO_MANY_RECIPIENTS));
+	assert_false(answer_is_deferral(ANSWER_NO_SUCH_USER));
 }
 
 int main(void)

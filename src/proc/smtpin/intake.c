@@ -140,7 +140,7 @@ static void log_verdict(const struct intake *in, enum answer a, msg_id id)
 
 	if (a == ANSWER_QUEUED)
 		log_event(LOG_INFO, "message.accepted", common);
-	else if (answer_text(a).p[0] == '4')
+	else if (answer_is_deferral(a))
 		log_event(LOG_WARN, "message.deferred", common);
 	else
 		log_event(LOG_INFO, "message.refused", common);
@@ -160,7 +160,7 @@ static void count_verdict(struct session *s, enum answer a)
 	if (a == ANSWER_QUEUED) {
 		s->messages++;
 		remember(s);
-	} else if (answer_text(a).p[0] == '4')
+	} else if (answer_is_deferral(a))
 		s->srv->counters.deferred_total++;
 	else
 		s->srv->counters.refused_total++;

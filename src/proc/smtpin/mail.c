@@ -145,8 +145,6 @@ enum answer do_rcpt(struct session *s, const struct smtp_command *c)
 	a = add_recipient(s, c);
 	if (answer_is_refusal(a))
 		log_recipient_refused(s, c, a);
-	if (a == ANSWER_TOO_MANY_RECIPIENTS)
-		s->srv->counters.deferred_total++;
 	return a;
 }
 

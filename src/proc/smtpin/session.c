@@ -373,8 +373,7 @@ static int just_say(struct task *tk, struct session *s, enum answer a, enum answ
 	if (r < 0)
 		return r;
 	count_wrong(s, a);
-	if (answer_text(a).p[0] == '4')
-		s->srv->counters.deferred_total += a != ANSWER_TOO_MANY_RECIPIENTS;
+	s->srv->counters.deferred_total += answer_is_deferral(a);
 	*ret_last_words = enough_of(s, a);
 	return *ret_last_words ? -EPROTO : 0;
 }
