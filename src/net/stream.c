@@ -353,6 +353,16 @@ const char *stream_tls_cipher(const struct stream *s)
 	return s->ssl ? SSL_get_cipher_name(s->ssl) : NULL;
 }
 
+const char *stream_tls_server_name(const struct stream *s)
+{
+	return s->ssl ? SSL_get_servername(s->ssl, TLSEXT_NAMETYPE_host_name) : NULL;
+}
+
+bool stream_tls_resumed(const struct stream *s)
+{
+	return s->ssl && SSL_session_reused(s->ssl);
+}
+
 bool stream_tls_client_trusted(const struct stream *s)
 {
 	return s->tls_client_trusted;

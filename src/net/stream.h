@@ -60,6 +60,11 @@ int stream_accept_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *cont
 /* "TLSv1.3" and "TLS_AES_256_GCM_SHA384"; NULL without TLS. */
 const char *stream_tls_version(const struct stream *s);
 const char *stream_tls_cipher(const struct stream *s);
+/* As a server: the name that the client asked for (SNI), NULL: none; valid as long as the stream. Whatever it sent, at most
+ * 255 octets, without NUL. */
+const char *stream_tls_server_name(const struct stream *s);
+/* Whether the session is one of before, by its ticket. */
+bool stream_tls_resumed(const struct stream *s);
 /* Whether the client showed a certificate that the context's client CA vouches for. */
 bool stream_tls_client_trusted(const struct stream *s);
 /* The name in it, a printable word; NULL: not trusted, or it has none. Valid as long as the stream. */

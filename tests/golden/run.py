@@ -16,7 +16,8 @@ A FILE.smtp holds cases. A case starts with `== NAME`; its name is the requireme
   repeat N TEXT  the client sends TEXT N times, as it is
   wait SECONDS
   cut            the client closes its connection
-  starttls       the client makes its TLS handshake (also with a listener of implicit TLS)
+  starttls [NAME]   the client makes its TLS handshake (also with a listener of implicit TLS), asking for that server
+  resume [NAME]  the same with the ticket of the last handshake of this case
   connect NAME [ADDRESS]   to the listener of that name instead of "mx", from that address of 127/8
   bytes HEX      the client sends these bytes
   again [NAME]   a new connection, beside the present one, which is forgotten but stays open
@@ -26,7 +27,7 @@ A FILE.smtp holds cases. A case starts with `== NAME`; its name is the requireme
   restart        a locumd of its own for what follows in this case; `terminate` sends it SIGTERM
 
 TEXT knows \\0 \\r \\n \\t \\\\ and \\xHH. A file may start with lines `config NAME = VALUE` for the limits (rates_NAME: for the rates)
-block of its locumd. `#` starts a comment line.
+block of its locumd, or `config greet_delay = VALUE`. `#` starts a comment line.
 """
 import argparse
 import os
@@ -45,6 +46,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 REPLY_SECONDS = 10
 LIMITS = {"message_size": '"256K"', "recipients": "5", "hops": "10", "sessions_per_client": "20"}
+
+TOP = ("greet_delay",)
 
 
 class Failed(Exception):
@@ -73,7 +76,8 @@ class Locumd:
         self.write_config(limits)
         self.process = subprocess.Popen(
             [str(build / "locumd"), "--config", str(self.dir / "locum.conf")],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            env={**os.environ, "LOCUM_LOG": "debug"})
         self.reader = threading.Thread(target=self.read_log, daemon=True)
         self.reader.start()
         self.wait_until_serving()
@@ -95,14 +99,15 @@ class Locumd:
         rates = {"unknown_recipients": 0, "errors": 0}
         rates.update({k[6:]: v for k, v in limits.items() if k.startswith("rates_")})
         rates = "  ".join(f"{k} = {v}" for k, v in rates.items())
-        rows = "\n".join(f"    {k} = {v}" for k, v in limits.items() if not k.startswith("rates_"))
+        top = "".join(f"{k} = {v}\n" for k, v in limits.items() if k in TOP)
+        rows = "\n".join(f"    {k} = {v}" for k, v in limits.items() if not k.startswith("rates_") and k not in TOP)
         (self.dir / "locum.conf").write_text(f'''
 hostname  = "mx2.example.net"
 aliases   = {{"mx2-old.example.net"}}
 state_dir = "{self.dir}/state"
 user      = "{os.environ.get("GOLDEN_USER", "nobody")}"
 processes {{ smtpin = 1 }}
-rates {{ {rates} }}
+{top}rates {{ {rates} }}
 listen "mx" {{
     address = "127.0.0.1:{self.ports['mx']}"
     tls_certificate = "{cert}"
@@ -245,14 +250,11 @@ class Connection:
             lines.append(self.line())
         return lines
 
-    def start_tls(self):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    def start_tls(self, context, name, session=None):
         if self.input:
             raise Failed(f"input before the handshake: {self.input!r}")
         self.socket.settimeout(REPLY_SECONDS)
-        self.socket = context.wrap_socket(self.socket)
+        self.socket = context.wrap_socket(self.socket, server_hostname=name or None, session=session)
 
 
 class Player:
@@ -262,6 +264,10 @@ class Player:
         self.runner, self.locumd, self.own = runner, locumd, None
         self.log_from = len(locumd.lines)
         self.opened, self.connection, self.last = [], None, []
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.tls.check_hostname = False
+        self.tls.verify_mode = ssl.CERT_NONE
+        self.secure = None  # the connection with the last handshake
 
     def now(self):
         return self.own or self.locumd
@@ -275,6 +281,14 @@ class Player:
         if not self.connection:
             self.open()
         return self.connection
+
+    def start_tls(self, name, resume=False):
+        # Its ticket came with what was read since.
+        ticket = self.secure.socket.session if resume else None
+        self.current().start_tls(self.tls, name, ticket)
+        self.secure = self.current()
+        if resume and not self.secure.socket.session_reused:
+            raise Failed("a full handshake")
 
     def expect_reply(self, pattern):
         self.last = self.current().reply()
@@ -358,7 +372,8 @@ class Player:
             "repeat": self.repeat,
             "wait": lambda s: time.sleep(float(s)),
             "cut": lambda _: self.current().socket.close(),
-            "starttls": lambda _: self.current().start_tls(),
+            "starttls": self.start_tls,
+            "resume": lambda name: self.start_tls(name, resume=True),
             "connect": self.open,
             "again": self.open,
             "early": self.early,

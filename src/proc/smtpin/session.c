@@ -512,10 +512,14 @@ static void say_last_words(struct task *tk, struct session *s, enum answer last_
 
 static void log_closed(const struct session *s, int r, enum answer last_words)
 {
+	const char *tls = stream_tls_version(&s->stream);
 	char client[ADDR_TEXT_SIZE];
 
 	log_debug("session.closed", K_Z("client", addr_ip_text(&s->client, client)),
 		  K_Z("helo", session_helo(s)), K_INT("messages", s->messages),
+		  K_Z("tls", tls ? tls : "none"),
+		  K_Z("server_name", stream_tls_server_name(&s->stream)),
+		  K_INT("resumed", stream_tls_resumed(&s->stream)),
 		  K("said", last_words ? answer_line(last_words) : STR("nothing")), K_ERR(r));
 }
 
