@@ -3,7 +3,8 @@
  *
  * WHAT  full      connect, a whole TLS handshake, close
  *       resumed   the same with the ticket of an earlier session
- *       mail      connect, one message of 4 KiB, QUIT; with TLS resumed
+ *       mail      connect, one message of 20 KiB, QUIT; with TLS resumed
+ *       mails     the same with ten messages, each of which counts
  *       idle      WORKERS clients in one process that say EHLO and then nothing, until standard input ends
  * WIRE  plain, starttls, implicit (SMTP from the first byte), rev (TLS, then openssl s_server -rev)
  *
@@ -173,25 +174,29 @@ static void get_ticket(void)
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 }
 
-static void send_message(void)
+#define MESSAGE_BYTES (20 << 10)
+
+/* One session with so many messages. */
+static void send_messages(uint64_t messages)
 {
-	static char message[4200];
+	static char message[MESSAGE_BYTES + 200];
 	struct client c = dial(true);
 
 	if (!message[0]) {
 		size_t n = (size_t)snprintf(message, sizeof(message), "Subject: bench\r\n\r\n");
 
-		while (n < 4096)
-			n += (size_t)snprintf(
-				message + n, sizeof(message) - n,
-				"A line of a message of four KiB, of which there are many.\r\n");
+		while (n < MESSAGE_BYTES)
+			n += (size_t)snprintf(message + n, sizeof(message) - n,
+					      "A line of a message of twenty KiB.\r\n");
 		snprintf(message + n, sizeof(message) - n, ".\r\n");
 	}
 	begin_mail(&c);
-	say(&c, "MAIL FROM:<s@src.test>\r\n", '2');
-	say(&c, "RCPT TO:<r@bench.test>\r\n", '2');
-	say(&c, "DATA\r\n", '3');
-	say(&c, message, '2');
+	while (messages--) {
+		say(&c, "MAIL FROM:<s@src.test>\r\n", '2');
+		say(&c, "RCPT TO:<r@bench.test>\r\n", '2');
+		say(&c, "DATA\r\n", '3');
+		say(&c, message, '2');
+	}
 	say(&c, "QUIT\r\n", '2');
 	hang_up(&c);
 }
@@ -205,14 +210,14 @@ static void shake_hands(bool resume)
 
 static void work(const char *what, nsec end, uint64_t *count)
 {
-	bool resume = strcmp(what, "full") != 0;
+	uint64_t messages = strcmp(what, "mail") == 0 ? 1 : strcmp(what, "mails") == 0 ? 10 : 0;
 
 	while (now() < end) {
-		if (strcmp(what, "mail") == 0)
-			send_message();
+		if (messages)
+			send_messages(messages);
 		else
-			shake_hands(resume);
-		++*count;
+			shake_hands(strcmp(what, "full") != 0);
+		*count += messages ? messages : 1;
 	}
 }
 

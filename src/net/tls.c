@@ -8,12 +8,15 @@
 #include <stdio.h>
 
 /* Mozilla's guideline "intermediate", 5.7: TLS 1.2 ciphers and groups. Those of TLS 1.3 are OpenSSL's own, which
- * are the same. The client's order counts: it knows whether it has instructions for AES. */
+ * are the same but for their order: AES-128 with SHA-256 first, whose key schedule costs a server less than half. A
+ * client that begins with ChaCha20 has no instructions for AES, and gets it. */
 #define SERVER_CIPHERS                                                                             \
 	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"                               \
 	"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"                               \
 	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"                               \
 	"DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305"
+#define SERVER_CIPHERS_13                                                                          \
+	"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define SERVER_GROUPS "X25519:P-256:P-384"
 #define SERVER_DH "ffdhe2048" /* RFC 7919 */
 
@@ -47,6 +50,7 @@ static SSL_CTX *context_new(const SSL_METHOD *method)
 	SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 					  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_read_ahead(context, 1); /* a record's header and the rest of it by one call */
 	/* SMTP has its own end of everything; a missing close_notify is common and harmless here. */
 	SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION |
 					     SSL_OP_NO_COMPRESSION);
@@ -136,9 +140,11 @@ static SSL_CTX *server_context(const struct tls_certificate *const *certificates
 	const struct tls_server *of = arg;
 
 	if (!context || SSL_CTX_set_cipher_list(context, SERVER_CIPHERS) != 1 ||
+	    SSL_CTX_set_ciphersuites(context, SERVER_CIPHERS_13) != 1 ||
 	    SSL_CTX_set1_groups_list(context, SERVER_GROUPS) != 1 || use_dh(context) < 0 ||
 	    use_tickets(context, of->tickets) < 0)
 		return NULL;
+	SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 	for (size_t i = 0; i < count; i++)
 		if (SSL_CTX_use_cert_and_key(context, certificates[i]->leaf, certificates[i]->key,
 					     certificates[i]->chain, 1) != 1)
