@@ -20,7 +20,7 @@ void big_name(msg_id id, char ret_name[static BIG_NAME_SIZE])
 
 static int big_copy(struct task *tk, int to, int from, uint64_t bytes, uint32_t *ret_crc)
 {
-	_cleanup_(freep) char *step = malloc(BIG_STEP_BYTES);
+	_cleanup_(freep) char *step = malloc(MIN(BIG_STEP_BYTES, bytes));
 	uint64_t unsynced = 0;
 	int r;
 
@@ -183,7 +183,7 @@ static int settle_file(void *arg, const char *name)
 /* The body of a record: 0, or what is wrong with its file. Its bytes are read by inspection only. */
 static int big_check(struct spool *s, const struct record_header *h, enum fault_kind *ret_kind)
 {
-	_cleanup_(freep) char *step = malloc(BIG_STEP_BYTES);
+	_cleanup_(freep) char *step = malloc(MIN(BIG_STEP_BYTES, h->body_bytes));
 	_cleanup_(closep) int fd = -1;
 	char name[BIG_NAME_SIZE];
 	uint32_t crc = 0;
