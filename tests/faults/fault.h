@@ -27,6 +27,7 @@ static struct {
 	int error;
 	enum fault_mode mode;
 	bool sticky, struck;
+	const char *only; /* calls of this name are counted, no others; NULL: all */
 	const char *where;
 	const char *log[CALLS_MAX]; /* of the newest run; call n is [n - 1] */
 } injected;
@@ -49,6 +50,16 @@ static struct {
 	char from[80], to[80];
 } renames[RENAMES_MAX];
 static size_t rename_count;
+
+/* Files whose removal no sync of their directory has followed: the next power cut may bring them back. */
+#define REMOVED_MAX 64
+static struct {
+	ino_t dir;
+	char path[300];
+	char *bytes;
+	size_t count;
+} removed[REMOVED_MAX];
+static size_t removed_count;
 
 static inline ino_t inode_of(int fd)
 {
@@ -136,11 +147,63 @@ static inline void phantoms_vanish(ino_t inode)
 	undo_count = kept;
 }
 
+/* Keeps what a file holds that is about to lose its name. */
+static inline void removed_note(int dir, const char *name)
+{
+	_cleanup_(closep) int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	char link[40], path[200];
+	struct stat st;
+	ssize_t n;
+
+	if (removed_count == REMOVED_MAX || fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", dir);
+	n = readlink(link, path, sizeof(path) - 1);
+	removed[removed_count].bytes = malloc((size_t)st.st_size + 1);
+	if (n < 0 || !removed[removed_count].bytes ||
+	    pread(fd, removed[removed_count].bytes, (size_t)st.st_size, 0) != st.st_size) {
+		free(removed[removed_count].bytes);
+		return;
+	}
+	snprintf(removed[removed_count].path, sizeof(removed[0].path), "%.*s/%.90s", (int)n, path,
+		 name);
+	removed[removed_count].dir = inode_of(dir);
+	removed[removed_count++].count = (size_t)st.st_size;
+}
+
+static inline void removed_come_back_one(size_t i)
+{
+	_cleanup_(closep) int fd =
+		open(removed[i].path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		(void)!pwrite(fd, removed[i].bytes, removed[i].count, 0);
+}
+
+/* Of one directory, or (0) of all: durable, or the power was cut before. */
+static inline void removed_end(ino_t dir, bool come_back)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < removed_count; i++) {
+		if (dir && removed[i].dir != dir) {
+			removed[kept++] = removed[i];
+			continue;
+		}
+		if (come_back)
+			removed_come_back_one(i);
+		free(removed[i].bytes);
+	}
+	removed_count = kept;
+}
+
 static inline void inject(unsigned at, int error, enum fault_mode mode, bool sticky)
 {
 	undo_forget(0);
 	rename_count = 0;
+	removed_end(0, false);
 	injected.calls = 0;
+	injected.only = NULL;
 	injected.at = injected.at_was = at;
 	injected.error = error;
 	injected.mode = mode;
@@ -151,6 +214,8 @@ static inline void inject(unsigned at, int error, enum fault_mode mode, bool sti
 
 static inline bool strikes(const char *where, bool writes)
 {
+	if (injected.only && strcmp(where, injected.only) != 0)
+		return false;
 	if (injected.calls < CALLS_MAX)
 		injected.log[injected.calls] = where;
 	injected.calls++;
@@ -179,7 +244,6 @@ WRAP(ssize_t, sys_read_at, false, (int fd, void *p, size_t n, uint64_t at), fd, 
 WRAP(int, sys_allocate, true, (int fd, uint64_t at, uint64_t n), fd, at, n)
 WRAP(int, sys_write_out, true, (int fd, uint64_t at, uint64_t n), fd, at, n)
 WRAP(int, sys_truncate, true, (int fd, uint64_t n), fd, n)
-WRAP(int, sys_unlink_at, true, (int dir, const char *name), dir, name)
 WRAP(int, sys_size, false, (int fd, uint64_t *n), fd, n)
 WRAP(int, sys_free_bytes, false, (int fd, uint64_t *n), fd, n)
 WRAP(int, sys_lock, false, (int fd), fd)
@@ -196,6 +260,16 @@ int __wrap_sys_write_at(int fd, str bytes, uint64_t at)
 	if (injected.mode == MODE_SHORT)
 		__real_sys_write_at(fd, str_first(bytes, bytes.n / 2), at);
 	return injected.error;
+}
+
+int __real_sys_unlink_at(int dir, const char *name);
+int __wrap_sys_unlink_at(int dir, const char *name);
+int __wrap_sys_unlink_at(int dir, const char *name)
+{
+	if (strikes("sys_unlink_at", true))
+		return injected.error;
+	removed_note(dir, name);
+	return __real_sys_unlink_at(dir, name);
 }
 
 int __real_sys_rename_at(int dir, const char *from, const char *to);
@@ -235,6 +309,7 @@ static inline int sync_or_strike(int fd, const char *where, int (*real)(int fd))
 		r = real(fd);
 		undo_forget(inode_of(fd));
 		renames_end(fd, false);
+		removed_end(inode_of(fd), false);
 		return r;
 	}
 	if (injected.mode == MODE_LOSE || injected.mode == MODE_LOSE_PAGES) {
@@ -266,4 +341,11 @@ int __wrap_sys_sync(int fd);
 int __wrap_sys_sync(int fd)
 {
 	return sync_or_strike(fd, "sys_sync", __real_sys_sync);
+}
+
+/* What is on no disk yet is gone, and what was not removed for good is back. */
+static inline void power_cut(void)
+{
+	phantoms_vanish(0);
+	removed_end(0, true);
 }

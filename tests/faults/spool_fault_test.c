@@ -273,7 +273,7 @@ static unsigned run_with(unsigned at, int error, enum fault_mode mode, bool stic
 	injected.calls = CALLS_MAX; /* the log stays as it is */
 	if (mode == MODE_PHANTOM)
 		tidy_up();
-	phantoms_vanish(0);
+	power_cut();
 	check_after();
 	undo_forget(0);
 	tree_remove(dir);
