@@ -11,6 +11,7 @@ A FILE.smtp holds cases. A case starts with `== NAME`; its name is the requireme
   S+ REGEX       some line of that reply contains this
   S- REGEX       no line of it does
   replies N REGEX   so many replies that all start like this
+  each REGEX => TEXT | TEXT ...   the client sends each TEXT and CRLF in turn, and each gets a reply that starts like this
   closed         the server closes the connection
   silent SECONDS the server says nothing for so long
   repeat N TEXT  the client sends TEXT N times, as it is
@@ -300,6 +301,15 @@ class Player:
         for _ in range(int(count)):
             self.expect_reply(pattern)
 
+    def each(self, rest):
+        pattern, texts = rest.split(" => ", 1)
+        for text in texts.split(" | "):
+            self.current().send(unescape(text) + b"\r\n")
+            try:
+                self.expect_reply(pattern)
+            except Failed as e:
+                raise Failed(f"{text}: {e}") from e
+
     def expect_line(self, pattern, wanted):
         if any(re.search(pattern, line) for line in self.last) != wanted:
             raise Failed(f"{'no' if wanted else 'a'} line has {pattern!r} in {self.last!r}")
@@ -367,6 +377,7 @@ class Player:
             "S+": lambda p: self.expect_line(p, True),
             "S-": lambda p: self.expect_line(p, False),
             "replies": self.expect_replies,
+            "each": self.each,
             "closed": self.expect_closed,
             "silent": self.expect_silence,
             "repeat": self.repeat,
