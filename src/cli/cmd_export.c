@@ -35,6 +35,7 @@ static int write_received(struct cli *cli, const Locum__Envelope *e)
 		.name = str_of(c->name),
 		.address = str_of(c->address),
 		.esmtp = c->esmtp,
+		.smtputf8 = e->smtputf8,
 		.tls_version = str_of(c->tls_version),
 		.tls_cipher = str_of(c->tls_cipher),
 		.hostname = str_of(e->hostname),

@@ -368,6 +368,7 @@ static void export_writes_the_message(void **state)
 	assert_int_equal(ran.status, CLI_OK);
 	assert_memory_equal(ran.out, "Received: from out.src.test", 27);
 	assert_non_null(strstr(ran.out, ID));
+	assert_non_null(strstr(ran.out, " with UTF8SMTPS id"));
 	assert_non_null(strstr(ran.out, "for <jan@example.cz>"));
 	assert_string_equal(ran.out + ran.out_n - 11, "\r\nbody\r\n.\r\n");
 	close(script.fd);

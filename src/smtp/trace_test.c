@@ -136,12 +136,16 @@ static void test_reads_back_what_received_writes(void **state)
 	memset(name, 'n', sizeof name);
 	memset(local, 'l', sizeof local);
 	assert_int_equal(id_parse(STR(ULID), &r.id), 0);
-	buf_init(&b, RECEIVED_MAX);
+	buf_init(&b, 2 * RECEIVED_MAX);
 	assert_int_equal(received_format(&r, &b), 0);
 	r.recipient = STR("\"a;( b>\"@b.example");
 	assert_int_equal(received_format(&r, &b), 0);
+	/* Its longer word puts the id on a line of its own. */
+	r.smtputf8 = true;
+	assert_int_equal(received_format(&r, &b), 0);
+	assert_true(str_find(buf_str(&b), STR("with UTF8SMTPS id\r\n\t" ULID)) > 0);
 	scan(buf_str(&b), 100, &t, &f);
-	assert_int_equal(f.count, 2);
+	assert_int_equal(f.count, 3);
 	assert_string_equal(f.recipient, "\"a;( b>\"@b.example");
 	buf_done(&b);
 }

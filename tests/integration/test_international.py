@@ -103,6 +103,7 @@ def international(w):
                lambda: c.postfix.log()[-1500:])
     got = c.postfix.mail(f"jorg@{IDN_ASCII}")[0]
     check(got.endswith(raw), "the message was changed", got)
+    check(b"(Locum) with UTF8SMTP id " in got, "our Received does not say how it came", got)
     check("s\u00f8ren@src.test" in c.postfix.log(), "the sender is not the one", c.postfix.log()[-800:])
 
 

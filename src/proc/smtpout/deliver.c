@@ -63,6 +63,7 @@ static int format_received(struct job *job)
 		.name = str_of(client->name),
 		.address = str_of(client->address),
 		.esmtp = client->esmtp,
+		.smtputf8 = e->smtputf8,
 		.tls_version = str_of(client->tls_version),
 		.tls_cipher = str_of(client->tls_cipher),
 		.hostname = str_of(e->hostname),

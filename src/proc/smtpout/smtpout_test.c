@@ -15,6 +15,7 @@ struct world {
 	struct fake_server server;
 	const char *const *script; /* of the host that netd connects to; NULL: none can be */
 	unsigned dials;
+	bool smtputf8;             /* the envelope's */
 	struct ipc_message answer; /* what the test's spoold got */
 	int call_result;
 	bool answered;
@@ -143,6 +144,7 @@ static void ask_deliver(struct task *tk, struct world *w, uint32_t *indexes, siz
 	e.n_recipients = 2;
 	e.recipients = recipients;
 	e.client = &client;
+	e.smtputf8 = w->smtputf8;
 	e.hostname = (char *)"backup.example";
 	deliver.envelope = (ProtobufCBinaryData){ locum__envelope__pack(&e, packed), packed };
 	if (damaged)
@@ -196,10 +198,37 @@ static void delivered_task(struct task *tk, void *arg)
 	body = buf_str(&w->server.body);
 	assert_true(str_starts(body, STR("Received: from client (")));
 	assert_true(str_find(body, STR("[198.51.100.7]")) > 0);
-	assert_true(str_find(body, STR("by backup.example")) > 0);
+	assert_true(str_find(body, STR("by backup.example (Locum) with ESMTP id ")) > 0);
 	/* Two recipients: neither may read the other's address. */
 	assert_true(str_find(body, STR("@y")) < 0);
 	assert_true(str_find(body, STR("\r\nSubject: x\r\n\r\nx\r\n")) > 0);
+	tear_down(tk, w);
+}
+
+/* RFC 6531 §3.7.3: it is said how the message came, also to a host that has to get it without SMTPUTF8. */
+static void smtputf8_task(struct task *tk, void *arg)
+{
+	static const char *const script[] = { HELLO,
+					      "<MAIL FROM:<s@x>",
+					      "<RCPT TO:<a@y>",
+					      "<DATA",
+					      ">250 ok",
+					      ">250 ok",
+					      ">354 go",
+					      "dot",
+					      ">250 2.0.0 queued as 1",
+					      NULL };
+	struct world *w = set_up(tk, script);
+	str body;
+
+	(void)arg;
+	w->smtputf8 = true;
+	ask_deliver(tk, w, (uint32_t[]){ 0 }, 1, false);
+	assert_int_equal(w->call_result, 0);
+	assert_string_equal(w->server.wrong, "");
+	body = buf_str(&w->server.body);
+	assert_true(str_find(body, STR("by backup.example (Locum) with UTF8SMTP id ")) > 0);
+	assert_true(str_find(body, STR("\r\n\tfor <a@y>; ")) > 0);
 	tear_down(tk, w);
 }
 
@@ -432,6 +461,12 @@ static void a_deliver_becomes_a_transaction_and_a_delivered(void **state)
 	fake_run(delivered_task, NULL);
 }
 
+static void the_trace_says_that_the_message_came_with_smtputf8(void **state)
+{
+	(void)state;
+	fake_run(smtputf8_task, NULL);
+}
+
 static void a_frozen_primary_ends_the_delivery_in_its_time(void **state)
 {
 	(void)state;
@@ -492,6 +527,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_deliver_becomes_a_transaction_and_a_delivered),
+		cmocka_unit_test(the_trace_says_that_the_message_came_with_smtputf8),
 		cmocka_unit_test(a_frozen_primary_ends_the_delivery_in_its_time),
 		cmocka_unit_test(the_limits_are_those_of_rfc_5321),
 		cmocka_unit_test(what_netd_says_reaches_spoold),
