@@ -62,6 +62,8 @@ static void print_client(struct cli *cli, const Locum__Client *c)
 	print_line(cli, "client", str_of(text));
 	text = arena_sprintf(&cli->arena, "%s %s", c->tls_version, c->tls_cipher);
 	print_line(cli, "tls", *c->tls_version ? str_of(text) : STR("none"));
+	print_line(cli, "told by", str_of(c->told_by));
+	print_line(cli, "login", str_of(c->login));
 }
 
 /* What the next host must be able to do. */
@@ -120,6 +122,13 @@ static void print_symbols(struct cli *cli, const Locum__Envelope *e)
 	}
 }
 
+/* XFORWARD's attributes, a line each. */
+static void print_forwarded(struct cli *cli, const Locum__Envelope *e)
+{
+	for (size_t i = 0; i < e->n_forwarded; i++)
+		print_line(cli, i ? "" : "forwarded", str_of(e->forwarded[i]));
+}
+
 static void print_envelope(struct cli *cli, const struct story *s)
 {
 	Locum__Envelope *e =
@@ -134,6 +143,7 @@ static void print_envelope(struct cli *cli, const struct story *s)
 		return;
 	print_needs(cli, e);
 	print_dsn(cli, e);
+	print_forwarded(cli, e);
 	print_symbols(cli, e);
 	locum__envelope__free_unpacked(e, NULL);
 }

@@ -107,6 +107,9 @@ static json_t *js_client(const Locum__Client *c)
 	json_object_set_new(o, "tls_cipher",
 			    *c->tls_cipher ? js_text(str_of(c->tls_cipher)) : json_null());
 	json_object_set_new(o, "listener", js_text(str_of(c->listener)));
+	json_object_set_new(o, "told_by", *c->told_by ? js_text(str_of(c->told_by)) : json_null());
+	json_object_set_new(o, "login", *c->login ? js_text(str_of(c->login)) : json_null());
+	json_object_set_new(o, "trusted", json_boolean(c->trusted));
 	return o;
 }
 
@@ -143,6 +146,15 @@ static json_t *js_symbols(const Locum__Envelope *e)
 	return all;
 }
 
+static json_t *js_forwarded(const Locum__Envelope *e)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < e->n_forwarded; i++)
+		json_array_append_new(all, js_text(str_of(e->forwarded[i])));
+	return all;
+}
+
 json_t *js_envelope(ProtobufCBinaryData packed)
 {
 	Locum__Envelope *e = locum__envelope__unpack(NULL, packed.len, packed.data);
@@ -165,6 +177,7 @@ json_t *js_envelope(ProtobufCBinaryData packed)
 	json_object_set_new(o, "dsn_envid", js_text(str_of(e->dsn_envid)));
 	json_object_set_new(o, "body_bytes", js_number(e->body_bytes));
 	json_object_set_new(o, "symbols", js_symbols(e));
+	json_object_set_new(o, "forwarded", js_forwarded(e));
 	locum__envelope__free_unpacked(e, NULL);
 	return o;
 }

@@ -182,9 +182,12 @@ static const char story_text[] =
 	"from       alice\\x1b[2J@src.test\n"
 	"client     out.src.test [192.0.2.1]:4711, EHLO out.src.test, listener mx\n"
 	"tls        TLSv1.3 TLS_AES_256_GCM_SHA384\n"
+	"told by    192.0.2.1\n"
+	"login      jan\n"
 	"declared   SMTPUTF8 REQUIRETLS\n"
 	"dsn        RET=HDRS ENVID=q1\n"
 	"dsn        jan@example.cz NOTIFY=FAILURE ORCPT=rfc822;j@example.cz\n"
+	"forwarded  NAME=a b\n"
 	"noticed    zen 4.5 (127.0.0.4)\n"
 	"           no-reverse-name 1\n"
 	"\n"
@@ -232,7 +235,7 @@ static void show_of_a_message_in_several_rows(void **state)
 
 static void show_as_json(void **state)
 {
-	json_t *o, *e;
+	json_t *o, *e, *client;
 
 	(void)state;
 	script_show();
@@ -253,9 +256,13 @@ static void show_as_json(void **state)
 	assert_string_equal(json_string_value(json_object_get(
 				    json_array_get(json_object_get(e, "recipients"), 0), "notify")),
 			    "FAILURE");
-	assert_string_equal(
-		json_string_value(json_object_get(json_object_get(e, "client"), "tls_version")),
-		"TLSv1.3");
+	assert_string_equal(json_string_value(json_array_get(json_object_get(e, "forwarded"), 0)),
+			    "NAME=a b");
+	client = json_object_get(e, "client");
+	assert_string_equal(json_string_value(json_object_get(client, "tls_version")), "TLSv1.3");
+	assert_string_equal(json_string_value(json_object_get(client, "told_by")), "192.0.2.1");
+	assert_string_equal(json_string_value(json_object_get(client, "login")), "jan");
+	assert_true(json_is_true(json_object_get(client, "trusted")));
 	e = json_array_get(json_object_get(e, "symbols"), 0);
 	assert_string_equal(json_string_value(json_object_get(e, "name")), "zen");
 	assert_true(json_real_value(json_object_get(e, "score")) == 4.5);

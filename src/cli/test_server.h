@@ -346,6 +346,7 @@ static inline ProtobufCBinaryData the_envelope(void)
 	Locum__Recipient *list[] = { &r };
 	Locum__Symbol noticed[2] = { LOCUM__SYMBOL__INIT, LOCUM__SYMBOL__INIT };
 	Locum__Symbol *symbols[] = { &noticed[0], &noticed[1] };
+	char *forwarded[] = { W("NAME=a b") };
 
 	r.address = bytes_z("jan@example.cz");
 	r.domain = W("example.cz");
@@ -358,11 +359,16 @@ static inline ProtobufCBinaryData the_envelope(void)
 	c.tls_version = W("TLSv1.3");
 	c.tls_cipher = W("TLS_AES_256_GCM_SHA384");
 	c.listener = W("mx");
+	c.told_by = W("192.0.2.1");
+	c.login = W("jan");
+	c.trusted = true;
 	noticed[0].name = W("zen");
 	noticed[0].score = 4.5;
 	noticed[0].text = W("127.0.0.4");
 	noticed[1].name = W("no-reverse-name");
 	noticed[1].score = 1;
+	e.forwarded = forwarded;
+	e.n_forwarded = 1;
 	e.symbols = symbols;
 	e.n_symbols = 2;
 	e.id = the_id();
