@@ -213,7 +213,7 @@ uint64_t known_fill(const struct spoold *sp, uint64_t after, struct arena *a,
 
 /* --- the file --- */
 
-static bool restore(struct spoold *sp, str file)
+bool known_restore(struct spoold *sp, str file)
 {
 	Locum__PrimaryOffers *said;
 	uint32_t crc;
@@ -259,12 +259,11 @@ void known_load(struct spoold *sp)
 	if (sys_size(fd, &bytes) == 0 && bytes <= FILE_BYTES_MAX && buf_reserve(&file, bytes) == 0)
 		got = sys_read_at(fd, file.p, bytes, 0);
 	file.n = got > 0 ? (size_t)got : 0;
-	if (!restore(sp, buf_str(&file)))
+	if (!known_restore(sp, buf_str(&file)))
 		log_warn("offers.unreadable", K_Z("then", "asked anew"));
 }
 
-/* The whole file: the head, and what was seen. */
-static int pack(const struct spoold *sp, struct buf *to)
+int known_pack(const struct spoold *sp, struct buf *to)
 {
 	_cleanup_(arena_done) struct arena a;
 	Locum__PrimaryOffers said = LOCUM__PRIMARY_OFFERS__INIT;
@@ -312,7 +311,7 @@ void known_save(struct spoold *sp)
 	if (!sp->known.unsaved || sp->known.dir < 0)
 		return;
 	buf_init(&file, FILE_BYTES_MAX);
-	r = pack(sp, &file);
+	r = known_pack(sp, &file);
 	if (r == 0)
 		r = replace(sp->known.dir, buf_str(&file));
 	if (r < 0)

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "ipc/locum.pb-c.h"
@@ -52,6 +53,10 @@ int known_configure(struct spoold *sp);
 void known_load(struct spoold *sp);
 /* Writes the file when something has changed. */
 void known_save(struct spoold *sp);
+/* Takes over what a whole file says of configured domains. False, and nothing is taken: it is none of ours, or damaged. */
+bool known_restore(struct spoold *sp, str file);
+/* Appends the whole file. 0 or -ENOMEM. */
+int known_pack(const struct spoold *sp, struct buf *to);
 
 struct domain_offer *known_find(const struct spoold *sp, str domain);
 /* A host of the domain's primary was spoken to; host: NULL or with greeted unset: nothing is
