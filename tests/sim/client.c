@@ -408,7 +408,7 @@ static uint64_t announced(const struct client *c)
 {
 	if (has_size(c, SIZE_ANNOUNCED))
 		return plan_message_most(c->world) + 1;
-	return has_size(c, SIZE_AT_LIMIT) ? plan_message_least(c->world) : 0;
+	return has_size(c, SIZE_AT_LIMIT) ? plan_message_sure(c->world) : 0;
 }
 
 static void mail_command(struct client *c, char ret_text[static MAIL_SIZE])
@@ -619,7 +619,7 @@ static uint32_t choose_bytes(struct client *c)
 	uint32_t limit = (uint32_t)plan_message_most(c->world);
 
 	if (has_size(c, SIZE_AT_LIMIT))
-		return BODY_EXACT | (uint32_t)plan_message_least(c->world);
+		return BODY_EXACT | (uint32_t)plan_message_sure(c->world);
 	if (has_size(c, SIZE_OVER))
 		return BODY_EXACT | (limit + 1);
 	return has_size(c, SIZE_FAR_OVER) ? BODY_EXACT | (2 * limit + bytes + 5000) : bytes;

@@ -4,7 +4,6 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "ipc/locum.pb-c.h"
-#include "smtp/received.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -155,12 +154,12 @@ static bool is_settled(const struct entry *e)
 	return deliveries(e) > 0 || e->refused;
 }
 
-/* With the Received header of one node it is too large for the next, which says 552: it stays where it is. */
+/* Taken by a node before it knew what the next one takes, which says 552: it stays where it is. */
 static bool is_too_large_to_relay(const struct message *m)
 {
 	const struct plan *p = world_plan();
 
-	return p->nodes > 1 && m->octets + (NODES_MAX - 1) * RECEIVED_MAX > plan_message_least(p);
+	return p->nodes > 1 && m->octets > plan_message_sure(p);
 }
 
 static bool must_be_refused(const struct message *m, const struct entry *e)
@@ -255,7 +254,7 @@ static void check_size(const struct message *m)
 				(m->verdict == VERDICT_REFUSED && !says_so && !no_room)))
 		fail("no message over the limit", m, "its %llu octets are too many",
 		     (unsigned long long)m->octets);
-	if (m->octets <= plan_message_least(world_plan()) && says_so)
+	if (m->octets <= plan_message_sure(world_plan()) && says_so)
 		fail("no message over the limit", m, "its %llu octets are not too many",
 		     (unsigned long long)m->octets);
 }
@@ -961,7 +960,7 @@ static void count_message(const struct message *m, struct world_counts *counts)
 	counts->acknowledged += m->verdict == VERDICT_STORED;
 	counts->too_large += is_too_large(m);
 	counts->at_limit +=
-		m->verdict == VERDICT_STORED && m->octets == plan_message_least(world_plan());
+		m->verdict == VERDICT_STORED && m->octets == plan_message_sure(world_plan());
 	counts->refused += m->verdict == VERDICT_REFUSED || m->verdict == VERDICT_DOUBT;
 	counts->unanswered += m->verdict == VERDICT_BROKEN || m->verdict == VERDICT_ABORTED;
 	for (uint32_t i = 0; i < m->entries; i++) {

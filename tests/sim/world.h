@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "proc/smtpin/offers.h"
 #include "sim/sim.h"
 #include <stdio.h>
 
@@ -139,6 +140,12 @@ struct plan {
 static inline uint64_t plan_message_least(const struct plan *p)
 {
 	return MIN(p->set.message_bytes, p->then.message_bytes);
+}
+
+/* What every node takes, for a primary that is another node too: our headers come on top. */
+static inline uint64_t plan_message_sure(const struct plan *p)
+{
+	return plan_message_least(p) - (p->nodes > 1 ? OFFER_HEADERS_BYTES : 0);
 }
 
 static inline uint64_t plan_message_most(const struct plan *p)

@@ -70,6 +70,12 @@ static int add(struct offers *o, str domain, struct known **ret_known)
 	return 0;
 }
 
+/* A limit so small that our headers are half of it is nobody's. */
+static uint64_t body_bytes(uint64_t size_bytes)
+{
+	return size_bytes - MIN(size_bytes / 2, OFFER_HEADERS_BYTES);
+}
+
 int offers_update(struct offers *o, const Locum__PrimaryOffers *said)
 {
 	int result = 0;
@@ -85,7 +91,7 @@ int offers_update(struct offers *o, const Locum__PrimaryOffers *said)
 		if (r < 0)
 			result = r;
 		else
-			k->offer = (struct offer){ d->offers, d->size_bytes };
+			k->offer = (struct offer){ d->offers, body_bytes(d->size_bytes) };
 	}
 	return result;
 }

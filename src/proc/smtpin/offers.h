@@ -17,10 +17,13 @@
 /* More than any configuration that could be held in memory a dozen times. */
 #define OFFERS_DOMAINS_MAX 1000000
 
+/* What we put above a body before a primary gets it: a message that fills its SIZE would be too large by that. */
+#define OFFER_HEADERS_BYTES 4096
+
 /* Of one domain's primary. */
 struct offer {
 	unsigned offers; /* enum ehlo_extension; EHLO_STARTTLS too when it was spoken to over TLS */
-	uint64_t size_bytes; /* 0: it did not say */
+	uint64_t size_bytes; /* of a body, without our headers; 0: it did not say */
 };
 
 /* What depends on the primaries. The rest is ours alone and always announced. */

@@ -105,13 +105,27 @@ static const struct {
 	  0,
 	  0,
 	  { .size_bytes = OURS } },
-	{ "SIZE is the largest that a primary takes",
+	{ "SIZE is the largest that a primary takes, with our headers above it",
 	  two_domains,
 	  EHLO_SIZE,
 	  EHLO_SIZE,
-	  1000,
-	  2000,
-	  { .size_bytes = 2000 } },
+	  10000,
+	  20000,
+	  { .size_bytes = 20000 - OFFER_HEADERS_BYTES } },
+	{ "however small it is, something is left",
+	  two_domains,
+	  EHLO_SIZE,
+	  EHLO_SIZE,
+	  100,
+	  1,
+	  { .size_bytes = 50 } },
+	{ "ours is ours where a primary takes just that and our headers",
+	  one_domain,
+	  EHLO_SIZE,
+	  0,
+	  OURS + OFFER_HEADERS_BYTES,
+	  0,
+	  { .size_bytes = OURS } },
 	{ "never more than ours",
 	  two_domains,
 	  EHLO_SIZE,
@@ -202,7 +216,7 @@ static void first_forgets_what_was_said_before(void **state)
 	say(&o, true, "a.example", UTF8, 5);
 	assert_true(offers_of(&o, STR("A.Example"), &offer));
 	assert_int_equal(offer.offers, UTF8);
-	assert_int_equal(offer.size_bytes, 5);
+	assert_int_equal(offer.size_bytes, 3);
 	assert_true(offer_has(&offer, UTF8));
 	assert_false(offer_has(&offer, UTF8 | EHLO_DSN));
 	say(&o, true, "b.example", 0, 0);
