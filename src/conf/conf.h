@@ -199,6 +199,7 @@ int conf_symbol(const struct conf *c, str name);
 /* recipients = file:PATH: does the file name this mailbox, case ignored? Postmaster always exists. */
 bool conf_recipient_listed(const struct conf_domain *d, str address);
 
-/* The snapshot, appended to *to. with_keys: certificates and keys included (for smtpin only). */
+#define CONF_PACKED_MAX ((size_t)64 << 20) /* recipient lists included */
+/* The snapshot, at most so large, appended to *to. with_keys: certificates and keys included (for smtpin only). */
 int conf_pack(const struct conf *c, bool with_keys, struct buf *to);
 int conf_unpack(str packed, struct conf **ret_conf);

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "proc/memory_file.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -9,7 +10,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
-#define SNAPSHOT_BYTES_MAX ((size_t)64 << 20) /* recipient lists included */
 #define SEND_TIME (10 * NSEC_S)
 
 struct peer {
@@ -98,26 +98,16 @@ static int read_snapshot(struct ipc_message *m, struct conf **ret_conf)
 {
 	_cleanup_(buf_done) struct buf packed = { 0 };
 	_cleanup_(closep) int fd = ipc_take_fd(m, 0);
-	uint64_t bytes;
-	ssize_t got;
 	int r;
 
 	if (fd < 0)
 		return -EPROTO;
-	r = sys_memfd_sealed(fd);
+	r = memory_file_read(fd, CONF_PACKED_MAX, &packed);
 	if (r < 0)
 		return r;
-	r = sys_size(fd, &bytes);
-	if (r < 0)
-		return r;
-	buf_init(&packed, SNAPSHOT_BYTES_MAX);
-	r = bytes > SNAPSHOT_BYTES_MAX ? -EMSGSIZE : buf_reserve(&packed, bytes);
-	if (r < 0)
-		return r;
-	got = sys_read_at(fd, packed.p, bytes, 0);
-	if (got < 0)
-		return (int)got;
-	return conf_unpack(str_mem(packed.p, (size_t)got), ret_conf);
+	r = conf_unpack(buf_str(&packed), ret_conf);
+	explicit_bzero(packed.p, packed.n); /* there may be keys in it */
+	return r;
 }
 
 /* --- from birth to Ready --- */

@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "proc/memory_file.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -91,7 +92,6 @@ static void write_all(const struct supervisor *sup, Locum__Handover *h)
 int handover_make(const struct supervisor *sup, int *ret_fd)
 {
 	_cleanup_(buf_done) struct buf packed = { 0 };
-	_cleanup_(closep) int fd = -1;
 	size_t n;
 	int r;
 
@@ -102,18 +102,9 @@ int handover_make(const struct supervisor *sup, int *ret_fd)
 	if (r < 0)
 		return r;
 	packed.n = locum__handover__pack(&writing.handover, (uint8_t *)packed.p);
-	fd = sys_memfd("locum-handover");
-	if (fd < 0)
-		return fd;
-	r = sys_write_at(fd, buf_str(&packed), 0);
+	r = memory_file_make("locum-handover", buf_str(&packed), ret_fd);
 	explicit_bzero(packed.p, packed.n);
-	if (r < 0)
-		return r;
-	r = sys_memfd_seal(fd);
-	if (r < 0)
-		return r;
-	*ret_fd = TAKE_FD(fd);
-	return 0;
+	return r;
 }
 
 /* --- descriptors across the exec --- */
@@ -215,21 +206,12 @@ int handover_read(int fd, Locum__Handover **ret_handover)
 {
 	_cleanup_(buf_done) struct buf packed = { 0 };
 	Locum__Handover *h;
-	uint64_t bytes;
-	ssize_t got;
-	int r;
+	int r = memory_file_read(fd, HANDOVER_BYTES_MAX, &packed);
 
-	if (sys_memfd_sealed(fd) < 0 || sys_size(fd, &bytes) < 0 || bytes > HANDOVER_BYTES_MAX)
-		return -EPROTO;
-	buf_init(&packed, HANDOVER_BYTES_MAX);
-	r = buf_reserve(&packed, bytes + 1);
 	if (r < 0)
 		return r;
-	got = sys_read_at(fd, packed.p, bytes, 0);
-	if (got < 0)
-		return (int)got;
-	h = locum__handover__unpack(NULL, (size_t)got, (uint8_t *)packed.p);
-	explicit_bzero(packed.p, (size_t)got);
+	h = locum__handover__unpack(NULL, packed.n, (uint8_t *)packed.p);
+	explicit_bzero(packed.p, packed.n);
 	if (!h || !plausible(h)) {
 		handover_free(h);
 		return -EPROTO;

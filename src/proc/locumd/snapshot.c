@@ -2,36 +2,25 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "proc/memory_file.h"
 
 #include <fcntl.h>
-
-#define SNAPSHOT_BYTES_MAX ((size_t)64 << 20)
 
 /* --- the configuration, packed --- */
 
 static int snapshot_make(const struct conf *conf, bool with_keys, int *ret_fd)
 {
 	_cleanup_(buf_done) struct buf packed = { 0 };
-	_cleanup_(closep) int fd = -1;
 	int r;
 
-	buf_init(&packed, SNAPSHOT_BYTES_MAX);
+	buf_init(&packed, CONF_PACKED_MAX);
 	r = conf_pack(conf, with_keys, &packed);
 	if (r < 0)
 		return r;
-	fd = sys_memfd("locum-conf");
-	if (fd < 0)
-		return fd;
-	r = sys_write_at(fd, buf_str(&packed), 0);
+	r = memory_file_make("locum-conf", buf_str(&packed), ret_fd);
 	if (with_keys)
 		explicit_bzero(packed.p, packed.n);
-	if (r < 0)
-		return r;
-	r = sys_memfd_seal(fd);
-	if (r < 0)
-		return r;
-	*ret_fd = TAKE_FD(fd);
-	return 0;
+	return r;
 }
 
 int snapshots_make(const struct conf *conf, int *ret_plain, int *ret_with_keys)
@@ -52,21 +41,12 @@ int snapshots_make(const struct conf *conf, int *ret_plain, int *ret_with_keys)
 int snapshot_read(int fd, struct conf **ret_conf)
 {
 	_cleanup_(buf_done) struct buf packed = { 0 };
-	uint64_t bytes;
-	ssize_t got;
-	int r;
+	int r = memory_file_read(fd, CONF_PACKED_MAX, &packed);
 
-	if (sys_memfd_sealed(fd) < 0 || sys_size(fd, &bytes) < 0 || bytes > SNAPSHOT_BYTES_MAX)
-		return -EPROTO;
-	buf_init(&packed, SNAPSHOT_BYTES_MAX);
-	r = buf_reserve(&packed, bytes);
 	if (r < 0)
 		return r;
-	got = sys_read_at(fd, packed.p, bytes, 0);
-	if (got < 0)
-		return (int)got;
-	r = conf_unpack(str_mem(packed.p, (size_t)got), ret_conf);
-	explicit_bzero(packed.p, (size_t)got);
+	r = conf_unpack(buf_str(&packed), ret_conf);
+	explicit_bzero(packed.p, packed.n);
 	return r;
 }
 
