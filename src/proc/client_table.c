@@ -88,9 +88,9 @@ void client_table_forget(struct client_table *t, unsigned index)
 	struct region *dead = region(t, index);
 
 	must(index < t->shared.processes);
+	/* All of them, whatever the sum says: what a broken-into process wrote ends with it. */
 	for (uint32_t i = 0; i < t->shared.rows; i++)
-		if (dead->row[i].sessions) /* what was never written stays no memory at all */
-			dead->row[i].sessions = 0;
+		dead->row[i].sessions = 0;
 	dead->sessions = 0;
 }
 

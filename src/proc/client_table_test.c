@@ -309,6 +309,23 @@ static void what_is_no_table_is_refused(void **state)
 	assert_true(ftruncate(file, 64) < 0);
 }
 
+static void what_a_liar_wrote_ends_with_it(void **state)
+{
+	struct addr a = ip("192.0.2.1");
+	uint32_t none = 0;
+	client_place place;
+
+	(void)state;
+	assert_int_equal(enter(0, "192.0.2.1", 50, &place), 0);
+	/* The sum of its region, which comes after 64 bytes of header. */
+	assert_int_equal(pwrite(file, &none, sizeof(none), 64), sizeof(none));
+	assert_int_equal(client_table_sessions(view[1]), 0);
+	client_table_forget(view[2], 0);
+	assert_int_equal(enter(0, "192.0.2.99", 50, &place), 0);
+	assert_int_equal(client_table_sessions(view[1]), 1);
+	assert_int_equal(client_table_sessions_of(view[1], &a), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +339,7 @@ int main(void)
 		TEST(it_never_fills_up),
 		TEST(never_more_than_the_limit_get_in_at_once),
 		TEST(never_are_all_turned_away_for_each_others_sake),
+		TEST(what_a_liar_wrote_ends_with_it),
 		TEST(what_is_no_table_is_refused),
 #undef TEST
 	};
