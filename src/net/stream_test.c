@@ -1,12 +1,9 @@
 #include "net/stream.h"
 
 #include "base/cleanup.h"
-#include "net/tls.h"
+#include "net/testing.h"
 #include "task/sys.h"
 
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -200,45 +197,17 @@ static void plain_bytes_arrive_whole_and_in_order(void **state)
 	run_task(reads_bulk_back, &b);
 }
 
-/* A self-signed certificate, in PEM, made on the spot. */
-static void make_pem(char **ret_certificate, char **ret_key)
-{
-	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
-	X509 *x = X509_new();
-	BIO *c = BIO_new(BIO_s_mem()), *k = BIO_new(BIO_s_mem());
-	char *p;
-	long n;
-
-	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
-	X509_gmtime_adj(X509_getm_notBefore(x), 0);
-	X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-	X509_set_pubkey(x, key);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
-				   (const unsigned char *)"mx.example", -1, -1, 0);
-	X509_set_issuer_name(x, X509_get_subject_name(x));
-	assert_true(X509_sign(x, key, EVP_sha256()) > 0);
-	PEM_write_bio_X509(c, x);
-	PEM_write_bio_PrivateKey(k, key, NULL, NULL, 0, NULL, NULL);
-	n = BIO_get_mem_data(c, &p);
-	*ret_certificate = strndup(p, (size_t)n);
-	n = BIO_get_mem_data(k, &p);
-	*ret_key = strndup(p, (size_t)n);
-	BIO_free(c);
-	BIO_free(k);
-	X509_free(x);
-	EVP_PKEY_free(key);
-}
-
 static void with_tls(task_fn *fn)
 {
 	_cleanup_(tls_context_freep) SSL_CTX *server = NULL, *client = NULL;
-	_cleanup_(freep) char *certificate = NULL, *key = NULL;
+	struct made m = make("mx", NULL, "EC", NULL, 3600);
 	struct bulk b = { 0 };
 	char error[128];
 
-	make_pem(&certificate, &key);
-	assert_int_equal(
-		tls_server_new(str_of(certificate), str_of(key), &server, error, sizeof(error)), 0);
+	assert_int_equal(tls_server_new(m.pem.certificate_pem, m.pem.key_pem, &server, error,
+					sizeof(error)),
+			 0);
+	made_done(&m);
 	assert_int_equal(tls_client_opportunistic_new(&client), 0);
 	b.server = server;
 	b.client = client;
@@ -253,21 +222,22 @@ static void tls_bytes_arrive_whole_and_in_order(void **state)
 
 static void a_key_that_does_not_fit_is_named(void **state)
 {
-	_cleanup_(freep) char *certificate = NULL, *key = NULL, *c2 = NULL, *k2 = NULL;
+	struct made one = make("mx", NULL, "EC", NULL, 3600),
+		    other = make("mx", NULL, "EC", NULL, 3600);
 	_cleanup_(tls_context_freep) SSL_CTX *server = NULL;
 	char error[128];
 
 	(void)state;
-	make_pem(&certificate, &key);
-	make_pem(&c2, &k2);
-	assert_int_equal(tls_server_new(str_of(certificate), str_of(k2), &server, error,
+	assert_int_equal(tls_server_new(one.pem.certificate_pem, other.pem.key_pem, &server, error,
 					sizeof(error)),
 			 -EINVAL);
 	assert_non_null(strstr(error, "key"));
-	assert_int_equal(tls_server_new(STR("nonsense"), str_of(key), &server, error,
+	assert_int_equal(tls_server_new(STR("nonsense"), one.pem.key_pem, &server, error,
 					sizeof(error)),
 			 -EINVAL);
 	assert_non_null(strstr(error, "certificate"));
+	made_done(&one);
+	made_done(&other);
 }
 
 /* --- what was sent in the clear before the handshake is never read after it --- */

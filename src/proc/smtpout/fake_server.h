@@ -21,7 +21,7 @@
 
 #include "base/cleanup.h"
 #include "net/stream.h"
-#include "net/tls.h"
+#include "net/testing.h"
 #include "smtp/dot_in.h"
 #include "task/sys.h"
 
@@ -29,9 +29,6 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 
 #define FAKE_WAIT (3 * NSEC_S)
 #define FAKE_BODY_MAX (4 * 1024 * 1024)
@@ -233,29 +230,14 @@ static inline void fake_server_done(struct fake_server *s)
 /* A server context with a certificate made on the spot. */
 static inline struct ssl_ctx_st *fake_tls(void)
 {
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *x = X509_new();
-	BIO *certificate = BIO_new(BIO_s_mem()), *private = BIO_new(BIO_s_mem());
+	struct made m = make("mx", NULL, "EC", NULL, 3600);
 	struct ssl_ctx_st *context;
-	char error[200], *c, *k;
-	long c_bytes, k_bytes;
+	char error[200];
 
-	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
-	X509_gmtime_adj(X509_getm_notBefore(x), 0);
-	X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-	X509_set_pubkey(x, key);
-	assert_true(X509_sign(x, key, EVP_sha256()) > 0);
-	PEM_write_bio_X509(certificate, x);
-	PEM_write_bio_PrivateKey(private, key, NULL, NULL, 0, NULL, NULL);
-	c_bytes = BIO_get_mem_data(certificate, &c);
-	k_bytes = BIO_get_mem_data(private, &k);
-	assert_int_equal(tls_server_new(str_mem(c, (size_t)c_bytes), str_mem(k, (size_t)k_bytes),
-					&context, error, sizeof(error)),
+	assert_int_equal(tls_server_new(m.pem.certificate_pem, m.pem.key_pem, &context, error,
+					sizeof(error)),
 			 0);
-	BIO_free(certificate);
-	BIO_free(private);
-	X509_free(x);
-	EVP_PKEY_free(key);
+	made_done(&m);
 	return context;
 }
 
