@@ -47,8 +47,8 @@ static json_t *js_offers(uint32_t offers)
 	const struct offer_word *w;
 
 	for (size_t i = 0; (w = word_offer(i)); i++)
-		if (offers & w->bit)
-			json_array_append_new(all, json_string(w->keyword));
+		if (offers & w->extension)
+			json_array_append_new(all, json_string(ehlo_keyword(w->extension)));
 	return all;
 }
 
@@ -163,8 +163,9 @@ static const char *offers_text(const Locum__DestinationRow *d, char *text, size_
 	if (d->size_bytes)
 		n = (size_t)snprintf(text, size, "%s", format_bytes(d->size_bytes, bytes));
 	for (size_t i = 0; (w = word_offer(i)) && n < size; i++)
-		if (w->shown && d->offers & w->bit)
-			n += (size_t)snprintf(text + n, size - n, "%s%s", n ? " " : "", w->keyword);
+		if (w->shown && d->offers & w->extension)
+			n += (size_t)snprintf(text + n, size - n, "%s%s", n ? " " : "",
+					      ehlo_keyword(w->extension));
 	return *text || !d->seen_wall ? text : "nothing";
 }
 

@@ -1,7 +1,5 @@
 #include "cli/words.h"
 
-#include "smtp/ehlo.h"
-
 struct word {
 	const char *text;
 	enum colour colour;
@@ -62,20 +60,13 @@ const char *word_stress(uint32_t stress)
 
 /* Those that decide what it can take; the others only make it quicker. */
 static const struct offer_word offer_words[] = {
-	{ "STARTTLS", EHLO_STARTTLS, true },
-	{ "8BITMIME", EHLO_8BITMIME, true },
-	{ "SMTPUTF8", EHLO_SMTPUTF8, true },
-	{ "DSN", EHLO_DSN, true },
-	{ "CHUNKING", EHLO_CHUNKING, true },
-	{ "BINARYMIME", EHLO_BINARYMIME, true },
-	{ "REQUIRETLS", EHLO_REQUIRETLS, true },
-	{ "SIZE", EHLO_SIZE, false },
-	{ "PIPELINING", EHLO_PIPELINING, false },
-	{ "ENHANCEDSTATUSCODES", EHLO_ENHANCEDSTATUSCODES, false },
-	{ "XCLIENT", EHLO_XCLIENT, false },
-	{ "XFORWARD", EHLO_XFORWARD, false },
-	{ "ETRN", EHLO_ETRN, false },
-	{ "AUTH", EHLO_AUTH, false },
+	{ EHLO_STARTTLS, true },    { EHLO_8BITMIME, true },
+	{ EHLO_SMTPUTF8, true },    { EHLO_DSN, true },
+	{ EHLO_CHUNKING, true },    { EHLO_BINARYMIME, true },
+	{ EHLO_REQUIRETLS, true },  { EHLO_SIZE, false },
+	{ EHLO_PIPELINING, false }, { EHLO_ENHANCEDSTATUSCODES, false },
+	{ EHLO_XCLIENT, false },    { EHLO_XFORWARD, false },
+	{ EHLO_ETRN, false },       { EHLO_AUTH, false },
 };
 
 const struct offer_word *word_offer(size_t number)

@@ -6,6 +6,7 @@
 
 #include "cli/table.h"
 #include "ipc/locum.pb-c.h"
+#include "smtp/ehlo.h"
 
 const char *word_primary(Locum__PrimaryState state);
 enum colour colour_primary(Locum__PrimaryState state);
@@ -14,12 +15,10 @@ enum colour colour_message(Locum__MessageState state);
 /* Of smtpin: "none", "busy", "full". */
 const char *word_stress(uint32_t stress);
 
-/* What a primary offers (enum ehlo_extension, smtp/ehlo.h), one by one: the keyword of RFC or NULL past the last, and
- * whether a person who looks for what mail it can take wants to know. */
+/* What a primary offers, one by one in the order in which it is shown; NULL past the last. */
 struct offer_word {
-	const char *keyword;
-	uint32_t bit;
-	bool shown;
+	enum ehlo_extension extension;
+	bool shown; /* also to a person, who wants to know what mail it can take */
 };
 
 const struct offer_word *word_offer(size_t number);

@@ -81,6 +81,15 @@ static const struct extension {
 	{ { "LIMITS", 6 }, EHLO_LIMITS, parse_limits },
 };
 
+const char *ehlo_keyword(enum ehlo_extension extension)
+{
+	size_t i = 0;
+
+	while (extensions[i].bit != extension)
+		must(++i < ELEMENTS(extensions));
+	return extensions[i].keyword.p;
+}
+
 void ehlo_parse(const struct reply *r, struct ehlo *ret_ehlo)
 {
 	str rest = buf_str(&r->text), line, keyword, parameters;

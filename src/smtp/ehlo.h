@@ -26,6 +26,9 @@ enum ehlo_extension {
 	EHLO_LIMITS = 1 << 14,     /* RFC 9422 */
 };
 
+/* The word of its RFC, by which a server offers it. */
+const char *ehlo_keyword(enum ehlo_extension extension);
+
 /* The most that LIMITS can say of anything (RFC 9422 §4: six digits). */
 #define EHLO_LIMIT_MAX 999999
 

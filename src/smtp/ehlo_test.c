@@ -86,9 +86,31 @@ static void replies(void **state)
 	}
 }
 
+static void every_keyword_is_read_as_its_extension(void **state)
+{
+	(void)state;
+	for (unsigned bit = EHLO_SIZE; bit <= EHLO_LIMITS; bit <<= 1) {
+		char text[64];
+		struct reply r;
+		struct ehlo e;
+		size_t used;
+
+		snprintf(text, sizeof(text), "250-mx\r\n250 %s\r\n",
+			 ehlo_keyword((enum ehlo_extension)bit));
+		reply_init(&r);
+		assert_int_equal(reply_feed(&r, str_of(text), &used), 1);
+		ehlo_parse(&r, &e);
+		assert_int_equal(e.offers, bit);
+		reply_done(&r);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(replies) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(replies),
+		cmocka_unit_test(every_keyword_is_read_as_its_extension),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
