@@ -272,6 +272,18 @@ static void codes(char *to, size_t size)
 			n += (size_t)snprintf(to + n, size - n, n ? " %.3s" : "%.3s", line.p);
 }
 
+/* Replies 45x: each is one deferral of the counters. */
+static unsigned deferrals(const char *got)
+{
+	unsigned count = 0;
+
+	while ((got = strstr(got, " 45"))) {
+		count++;
+		got++;
+	}
+	return count;
+}
+
 #define HELLO "EHLO c.example\r\n"
 #define ENVELOPE "MAIL FROM:<s@c.example>\r\nRCPT TO:<a@ours.example>\r\n"
 #define MESSAGE "Subject: x\r\n\r\nbody\r\n"
@@ -389,6 +401,9 @@ static void check_case(size_t i)
 		fail_msg("%s: %.*s", cases[i].name, STR_ARG(buf_str(&world.replies)));
 	if (world.appended != cases[i].appended)
 		fail_msg("%s: %u appended", cases[i].name, world.appended);
+	if (world.srv.counters.deferred_total != deferrals(got))
+		fail_msg("%s: %ju deferred", cases[i].name,
+			 (uintmax_t)world.srv.counters.deferred_total);
 }
 
 static void test_dialogues_in_any_pieces(void **state)
