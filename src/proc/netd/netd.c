@@ -10,7 +10,7 @@
 #define SHUTDOWN_WAIT (5 * NSEC_S)
 #define FORGET_EVERY (100 * NSEC_MS) /* a new resolver costs; a cache younger than this may stay */
 
-/* --- the resolver --- */
+/* --- the resolvers --- */
 
 static str anchors_for(const struct netd *n, const struct conf *conf)
 {
@@ -28,24 +28,28 @@ static void use_conf(struct netd *n, struct conf *conf)
 	n->resolver_conf = conf;
 }
 
-static int start_resolver(struct task *tk, struct netd *n, struct conf *conf)
+static int start_resolvers(struct task *tk, struct netd *n, struct conf *conf)
 {
+	_cleanup_(resolver_unrefp) struct resolver *routes = NULL, *clients = NULL;
 	struct resolver_options options = {
 		.servers = conf->dns.servers,
 		.server_count = conf->dns.server_count,
 		.anchors = anchors_for(n, conf),
 	};
-	struct resolver *r = NULL;
 	int error;
 
-	error = resolver_new(tk, &options, &r);
+	error = resolver_new(tk, &options, &routes);
+	if (error == 0)
+		error = resolver_new(tk, &options, &clients);
 	if (error < 0) {
 		log_error("resolver.failed", K_ERR(error),
 			  K("trust_anchor", conf->dns.trust_anchor));
 		return error;
 	}
 	resolver_unref(n->resolver);
-	n->resolver = r;
+	resolver_unref(n->client_resolver);
+	n->resolver = TAKE(routes);
+	n->client_resolver = TAKE(clients);
 	use_conf(n, conf);
 	log_info("resolver.ready", K_INT("servers", options.server_count),
 		 K_Z("dnssec", options.anchors.n ? "yes" : "no"));
@@ -86,7 +90,7 @@ static int acquire(struct task *tk, struct worker *w, struct sandbox_request *re
 	if (r < 0)
 		return r;
 	routes_init(&n->routes, w->loop, &w->conf, &n->resolver, &n->tasks);
-	return start_resolver(tk, n, w->conf);
+	return start_resolvers(tk, n, w->conf);
 }
 
 static bool same_servers(const struct conf *a, const struct conf *b)
@@ -113,13 +117,13 @@ static void reconfigured(struct task *tk, struct worker *w)
 		exit(EXIT_SUCCESS);
 	}
 	if (!same_servers(old, w->conf))
-		start_resolver(tk, n, w->conf);
+		start_resolvers(tk, n, w->conf);
 	else
 		use_conf(n, w->conf);
 	zones_renew(&n->zones);
 }
 
-/* A new resolver knows nothing yet. Where it cannot be had, the old one goes on. */
+/* New resolvers know nothing yet. Where they cannot be had, the old ones go on. */
 static void forget(struct task *tk, struct netd *n)
 {
 	nsec now = task_now(tk);
@@ -128,7 +132,7 @@ static void forget(struct task *tk, struct netd *n)
 		return;
 	n->forgot_at = now;
 	routes_expire(&n->routes);
-	start_resolver(tk, n, n->resolver_conf);
+	start_resolvers(tk, n, n->resolver_conf);
 	zones_renew(&n->zones);
 }
 
@@ -224,7 +228,7 @@ static void run_client(struct task *tk, void *arg)
 	const struct addr *address = q->address.family == AF_UNSPEC ? NULL : &q->address;
 
 	q->task = tk;
-	client_ask(tk, q->netd->resolver, &q->netd->zones, conf, address, str_of(q->name),
+	client_ask(tk, q->netd->client_resolver, &q->netd->zones, conf, address, str_of(q->name),
 		   &q->facts);
 	reply_facts(tk, q);
 }
@@ -301,7 +305,7 @@ static int serve(struct task *tk, struct worker *w)
 	struct netd *n = w->arg;
 
 	(void)tk;
-	return zones_init(&n->zones, w->loop, &w->conf, &n->resolver);
+	return zones_init(&n->zones, w->loop, &w->conf, &n->client_resolver);
 }
 
 static void peer(struct task *tk, struct worker *w, struct channel *ch)

@@ -14,10 +14,11 @@
 
 struct netd {
 	struct worker *worker;
-	struct resolver *resolver;
-	struct conf *resolver_conf; /* what it was made from */
-	struct buf anchors;         /* of resolver_conf's trust_anchor */
-	struct buf system_anchors;  /* of the system, where it has some */
+	struct resolver *resolver;        /* for routes */
+	struct resolver *client_resolver; /* what clients' DNS does to it, routes never feel */
+	struct conf *resolver_conf;       /* what they were made from */
+	struct buf anchors;               /* of resolver_conf's trust_anchor */
+	struct buf system_anchors;        /* of the system, where it has some */
 	struct routes routes;
 	struct zones zones;
 	struct group tasks;
