@@ -1,9 +1,10 @@
 """What DNS says about where to deliver, right, wrong, or nothing at all."""
 
+import sys
 import time
 
 from common import Cast, ZONE, queue_empty
-from harness import check, wait_until
+from harness import Client, check, wait_until
 from peers import DROP, Fake
 from scenario import scenario
 
@@ -155,3 +156,40 @@ def shared(w):
     check(all(f.messages for f in fakes), "one of two equal primaries got everything",
           [len(f.messages) for f in fakes])
     return " and ".join(str(len(f.messages)) for f in fakes)
+
+
+# Passes on what is asked, but never answers for names under slow.test.
+RELAY = """
+import select, socket, sys
+own, up = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+own.bind((sys.argv[1], 53))
+asked = {}
+while True:
+    for s in select.select([own, up], [], [])[0]:
+        packet, who = s.recvfrom(4096)
+        if s is up:
+            own.sendto(packet, asked.pop(packet[:2], who))
+        elif b"\\x04slow\\x04test" not in packet.lower():
+            asked[packet[:2]] = who
+            up.sendto(packet, (sys.argv[2], 53))
+"""
+
+
+@scenario("dns: hundreds of clients with names that never answer delay no delivery", seconds=90)
+def stalled(w):
+    c = Cast(w, postfix=False, start=False)
+    relay = w.host("relay", 54)
+    relay.process([sys.executable, "-c", RELAY, relay.ip, c.dnshost.ip], "relay.log")
+    fake = Fake(c.primary).up()
+    c.node.dns = relay.ip
+    c.node.extra = "limits { sessions_per_client = 1000 }"
+    c.node.write_config()
+    c.node.start()
+    clients = [Client(w.client, c.mx2.ip, helo=f"{i}.slow.test") for i in range(500)]
+    started = time.monotonic()
+    c.send("soon")
+    arrives(fake, "soon", 30, "not delivered")
+    took = time.monotonic() - started
+    check(took < 3, "clients' DNS delayed the delivery", f"{took:.1f} s")
+    check(all(x.cmd("NOOP")[0] == 250 for x in clients[::50]), "the clients are gone")
+    return f"delivered {took:.1f} s after it came"
