@@ -9,8 +9,8 @@
 #define ROWS_A_SESSION 8
 #define ROWS_MIN 1024
 #define SESSIONS_MAX 1000000
-/* Of processes that enter at the same instant; each further round needs another coincidence. */
-#define ROUNDS_MAX 1000
+/* Of processes that enter at the same instant: two that are in step need three. */
+#define ROUNDS_MAX 100
 
 /* Free while it has no sessions; the key of a free row means nothing. */
 struct row {
@@ -133,7 +133,8 @@ static uint64_t sessions_of(const struct client_table *t, uint64_t key)
 }
 
 /* Counts one more in *own, when there are less than max. Who sees too many takes his own back and looks
- * again: if it was others doing the same, the last of them finds a place. */
+ * again: if it was others doing the same, the last of them finds a place. Two in step would meet every time: from
+ * round to round the one with the higher index looks for longer than the other. */
 static bool take(const struct client_table *t, _Atomic uint32_t *own, uint64_t key, uint32_t max)
 {
 	for (unsigned i = 0; i < ROUNDS_MAX; i++) {
@@ -141,8 +142,9 @@ static bool take(const struct client_table *t, _Atomic uint32_t *own, uint64_t k
 		if (sessions_of(t, key) <= max)
 			return true;
 		--*own;
-		if (sessions_of(t, key) >= max)
-			return false;
+		for (unsigned look = 0; look <= i * t->shared.index; look++)
+			if (sessions_of(t, key) >= max)
+				return false;
 	}
 	return false;
 }
