@@ -115,7 +115,7 @@ void process_wait(nsec at);
 void process_poll(void);
 /* First in every call of sys.h: the place where a process may die. Until that call returns, what is allocated is the
  * kernel's. */
-#define sys_enter() __attribute__((cleanup(sys_leave))) bool was_in_kernel = sys_begin()
+#define sys_enter() __attribute__((cleanup(sys_leave), unused)) bool was_in_kernel = sys_begin()
 bool sys_begin(void);
 void sys_leave(const bool *was_in_kernel);
 
