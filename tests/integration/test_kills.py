@@ -71,7 +71,7 @@ def kills(w, kinds, target, least, noticed=True):
         t.join(30)
     check(load.broken or load.refused or not noticed,
           "no client noticed a kill: the scenario tests nothing")
-    wait_until(lambda: load.acknowledged <= set(fake.idents()), 90,
+    wait_until(lambda: load.acknowledged <= set(fake.idents()), 240,
                "acknowledged messages do not arrive",
                lambda: sorted(load.acknowledged - set(fake.idents()))[:10], every=0.5)
     queue_empty(c.node, 60)
