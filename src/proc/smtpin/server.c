@@ -207,9 +207,10 @@ static void counters_main(struct task *tk, void *arg)
 	struct server *srv = arg;
 
 	while (task_sleep(tk, COUNTERS_EVERY) == 0) {
-		update_stress(srv);
+		/* By the state that was, before it may fall: it allowed them no more. */
 		if (srv->stress.state != STRESS_NONE)
 			end_idle_strangers(srv);
+		update_stress(srv);
 		send_counters(tk, srv);
 	}
 }
