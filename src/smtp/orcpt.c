@@ -99,14 +99,14 @@ bool orcpt_valid(str text, bool utf8)
 
 static int encode_utf8(str address, struct buf *to)
 {
-	int r = buf_add(to, STR("utf-8;"));
+	/* Nor C1 controls: what nobody would read as an address is not written. */
+	int r = utf8_valid(address) ? buf_add(to, STR("utf-8;")) : -EINVAL;
 
 	while (address.n && r >= 0) {
 		uint32_t code;
 		size_t n = utf8_character(address, &code);
 
-		if (!n)
-			return -EINVAL;
+		must(n > 0);
 		r = n == 1 && is_qchar(address.p[0]) ? buf_add_byte(to, address.p[0])
 						     : buf_addf(to, "\\x{%02X}", code);
 		address = str_from(address, n);

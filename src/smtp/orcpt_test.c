@@ -86,6 +86,7 @@ static void test_encoding(void **state)
 	assert_int_equal(orcpt_encode(STR("\xc3\xa9+ \xf0\x9f\x98\x80@x"), &b), 0);
 	assert_true(str_eq(buf_str(&b), STR("utf-8;\\x{E9}\\x{2B}\\x{20}\\x{1F600}@x")));
 	assert_int_equal(orcpt_encode(STR("\xc3"), &b), -EINVAL);
+	assert_int_equal(orcpt_encode(STR("\xc2\x82@x"), &b), -EINVAL);
 	memset(long_one, '+', sizeof long_one);
 	assert_int_equal(orcpt_encode(str_mem(long_one, sizeof long_one), &b), -EMSGSIZE);
 	assert_int_equal(b.n, strlen("utf-8;\\x{E9}\\x{2B}\\x{20}\\x{1F600}@x"));
