@@ -88,7 +88,7 @@ help:
 	@echo "make bench       Locum beside Postfix, as a table (QUICK=1: a short one)"
 	@echo "make bench-spool the spool beside the disk alone, as a table (two minutes)"
 	@echo "make bench-size  a million messages, ten thousand domains: memory, start, cost (ten minutes)"
-	@echo "make bench-tls   handshakes beside openssl s_server, mail and idle clients over TLS (two minutes, as root)"
+	@echo "make bench-tls   handshakes beside openssl s_server, mail and idle clients over TLS (five minutes, as root)"
 	@echo "make bench-front good mail while 20,000 clients are idle or 5,000 slow, beside postscreen (QUICK=1; as root)"
 	@echo "make install     to DESTDIR and PREFIX=/usr/local"
 	@echo "make format      let clang-format rewrite the sources"

@@ -22,6 +22,9 @@ struct world {
 };
 
 #define HELLO ">220 mx", "<EHLO locum.example", ">250-mx", ">250 PIPELINING"
+/* One message for one recipient, up to its data. */
+#define TO_DATA                                                                                    \
+	HELLO, "<MAIL FROM:<s@x>", "<RCPT TO:<a@y>", "<DATA", ">250 ok", ">250 ok", ">354 go"
 
 static void closed(struct channel *ch, int r, void *arg)
 {
@@ -208,16 +211,7 @@ static void delivered_task(struct task *tk, void *arg)
 /* RFC 6531 §3.7.3: it is said how the message came, also to a host that has to get it without SMTPUTF8. */
 static void smtputf8_task(struct task *tk, void *arg)
 {
-	static const char *const script[] = { HELLO,
-					      "<MAIL FROM:<s@x>",
-					      "<RCPT TO:<a@y>",
-					      "<DATA",
-					      ">250 ok",
-					      ">250 ok",
-					      ">354 go",
-					      "dot",
-					      ">250 2.0.0 queued as 1",
-					      NULL };
+	static const char *const script[] = { TO_DATA, "dot", ">250 2.0.0 queued as 1", NULL };
 	struct world *w = set_up(tk, script);
 	str body;
 
@@ -268,8 +262,7 @@ static const struct freeze {
 	  LOCUM__OUTCOME__OUTCOME_NONE,
 	  "no answer in time at DATA",
 	  .talked = true },
-	{ { HELLO, "<MAIL FROM:<s@x>", "<RCPT TO:<a@y>", "<DATA", ">250 ok", ">250 ok", ">354 go",
-	    "mute" },
+	{ { TO_DATA, "mute" },
 	  600 * NSEC_MS,
 	  LOCUM__OUTCOME__OUTCOME_AMBIGUOUS,
 	  "no answer in time at the final dot",
@@ -278,16 +271,7 @@ static const struct freeze {
 
 static void frozen_task(struct task *tk, void *arg)
 {
-	static const char *const thawed[] = { HELLO,
-					      "<MAIL FROM:<s@x>",
-					      "<RCPT TO:<a@y>",
-					      "<DATA",
-					      ">250 ok",
-					      ">250 ok",
-					      ">354 go",
-					      "dot",
-					      ">250 2.0.0 taken",
-					      NULL };
+	static const char *const thawed[] = { TO_DATA, "dot", ">250 2.0.0 taken", NULL };
 	const struct freeze *k = arg;
 	struct world *w = set_up(tk, k->script);
 	nsec began = task_now(tk);
@@ -386,9 +370,7 @@ static void ask_later(struct task *tk, void *arg)
 	ask_deliver(tk, arg, (uint32_t[]){ 0 }, 1, false);
 }
 
-#define SLOW_MESSAGE                                                                               \
-	HELLO, "<MAIL FROM:<s@x>", "<RCPT TO:<a@y>", "<DATA", ">250 ok", ">250 ok", ">354 go",     \
-		"dot", "stall", ">250 ok"
+#define SLOW_MESSAGE TO_DATA, "dot", "stall", ">250 ok"
 
 static void lonely_task(struct task *tk, void *arg)
 {
