@@ -59,6 +59,8 @@ static struct channel **peer_place(struct server *srv, Locum__Process peer)
 {
 	if (peer == LOCUM__PROCESS__SPOOLD)
 		return &srv->spoold;
+	if (peer == LOCUM__PROCESS__SMTPOUT)
+		return &srv->smtpout;
 	return peer == LOCUM__PROCESS__NETD ? &srv->netd : NULL;
 }
 

@@ -32,7 +32,7 @@ struct server {
 	struct settings *settings;  /* the newest */
 	struct tls_tickets tickets; /* our own until locumd's arrive */
 	struct channel *spoold;     /* NULL: away */
-	struct channel *netd;
+	struct channel *netd, *smtpout;
 	bool spool_accepting; /* as spoold said last */
 	struct offers offers; /* likewise */
 	bool draining;        /* no new sessions: a successor takes them */
