@@ -27,6 +27,7 @@
 #include "base/arena.h"
 #include "ipc/locum.pb-c.h"
 #include "proc/smtpout/conn.h"
+#include "smtp/dot_out.h"
 
 /* What of a message was not handed over as it came; told in its story. */
 enum handover_note {
@@ -74,7 +75,50 @@ struct handover {
 	str reverse_form; /* reverse_path as this host is told it */
 };
 
-/* Always sets the outputs. Afterwards c->broken says whether the connection can be used again. */
+enum transaction_step { STEP_RSET, STEP_MAIL, STEP_RCPT, STEP_DATA, STEP_BODY, STEP_FINAL };
+
+struct transaction {
+	struct conn *c;
+	struct handover *h;
+	nsec started;
+	nsec ends;                  /* no step lasts past it; at first that of the connection */
+	enum transaction_step step; /* whose reply comes next */
+	bool pipelining;            /* several commands a write */
+	bool reset_asked;           /* RSET was sent and its reply is to come */
+	bool mail_asked;
+	bool answered; /* the host said anything at all in this transaction */
+	bool mail_failed;
+	bool chunked;   /* BDAT instead of DATA */
+	size_t asked;   /* recipients whose RCPT was sent */
+	size_t replied; /* of those, whose reply came */
+	size_t accepted;
+	/* the body */
+	uint64_t body_at; /* bytes read so far */
+	size_t chunk_bytes;
+	uint32_t crc;
+	struct dot_out dots;
+};
+
+/* All of it at once. Always sets the outputs. Afterwards c->broken says whether the connection can be
+ * used again. */
 void transaction_run(struct task *tk, struct conn *c, struct handover *h);
+
+/* The same step by step, for one whose recipients come one after the other. Each returns 0, or a
+ * negative errno after which nothing may follow but the end; then h->attempt, h->text and the
+ * outcomes of the recipients say what happened. c and h stay with the caller and outlive *t. */
+
+/* -EOPNOTSUPP: the host lacks what all recipients need. -EBADMSG: the envelope cannot be one; the
+ * connection is dropped unused. After an error nothing was said and no end is due. */
+int transaction_begin(struct task *tk, struct transaction *t, struct conn *c, struct handover *h);
+/* MAIL if it was not said, RCPT for every recipient that was not asked yet, and all their replies.
+ * t->accepted counts those taken so far; t->mail_failed: MAIL was refused, which is the outcome of
+ * them all. h may have gained recipients since the last call. */
+int transaction_ask(struct task *tk, struct transaction *t);
+/* The message, to those that were taken. */
+int transaction_send(struct task *tk, struct transaction *t);
+/* Anywhere behind begin, once. The connection is the caller's again; c->reset_first is set where the
+ * host still has an open transaction. */
+void transaction_end(struct task *tk, struct transaction *t);
+
 /* The bit number of an enum handover_note in words. */
 const char *handover_note_text(unsigned number);
