@@ -253,18 +253,21 @@ static int tell_earlier_state(struct replay *p, const struct entry *e)
 	return r < 0 ? r : tell(p, SPOOL_STATE, &h, buf_str(&p->state));
 }
 
+/* A record's entry, made for the first of its id (*e is NULL), and a place among its segment's references. */
+static int make_room(struct replay *p, struct segment *seg, const struct scan_record *record,
+		     struct entry **e)
+{
+	int r = *e ? 0 : index_add(p->s, record->header.id, e);
+
+	return r < 0 ? r : segment_reserve_refs(seg);
+}
+
 static int replay_message(struct replay *p, struct segment *seg, const struct scan_record *record)
 {
 	struct entry *e = index_find(p->s, record->header.id);
 	bool known = e && e->message.serial && !e->dead;
-	int r;
+	int r = make_room(p, seg, record, &e);
 
-	if (!e) {
-		r = index_add(p->s, record->header.id, &e);
-		if (r < 0)
-			return r;
-	}
-	r = segment_reserve_refs(seg);
 	if (r < 0)
 		return r;
 	entry_message(p->s, e, seg, place_make(seg, record->at, record->bytes));
@@ -284,12 +287,7 @@ static int replay_state(struct replay *p, struct segment *seg, const struct scan
 
 	if (e && e->dead)
 		return 0;
-	if (!e) {
-		r = index_add(p->s, record->header.id, &e);
-		if (r < 0)
-			return r;
-	}
-	r = segment_reserve_refs(seg);
+	r = make_room(p, seg, record, &e);
 	if (r < 0)
 		return r;
 	entry_mark(p->s, e, seg, place_make(seg, record->at, record->bytes), false);

@@ -101,18 +101,29 @@ int command_queue(struct task *tk, struct command *c)
 
 /* --- SHOW, EXPORT --- */
 
-int command_show(struct task *tk, struct command *c)
+/* The message asked for: 1. Else what the command returns, and why is told. */
+static int load_asked(struct command *c, struct message **ret_m, struct loaded *ret_l)
 {
-	_cleanup_(loaded_done) struct loaded l = { 0 };
-	struct message *m = command_message(c);
 	int r;
 
-	if (!m)
+	*ret_m = command_message(c);
+	if (!*ret_m)
 		return 0;
-	r = message_load(c->client->sp, m, &l);
+	r = message_load(c->client->sp, *ret_m, ret_l);
 	if (r < 0)
 		return command_fail(c, "the message cannot be read: %s", strerror(-r));
 	c->count = 1;
+	return 1;
+}
+
+int command_show(struct task *tk, struct command *c)
+{
+	_cleanup_(loaded_done) struct loaded l = { 0 };
+	struct message *m;
+	int r = load_asked(c, &m, &l);
+
+	if (r <= 0)
+		return r;
 	r = rows_message(tk, c, m, &l, NULL, true);
 	return r < 0 ? r : rows_events(tk, c, l.state);
 }
@@ -122,21 +133,17 @@ int command_export(struct task *tk, struct command *c)
 	_cleanup_(loaded_done) struct loaded l = { 0 };
 	_cleanup_(closep) int fd = -1;
 	Locum__Answer answer = LOCUM__ANSWER__INIT;
-	struct message *m = command_message(c);
-	int r;
+	struct message *m;
+	int r = load_asked(c, &m, &l);
 
-	if (!m)
-		return 0;
-	r = message_load(c->client->sp, m, &l);
-	if (r < 0)
-		return command_fail(c, "the message cannot be read: %s", strerror(-r));
+	if (r <= 0)
+		return r;
 	fd = sys_dup(l.body.fd); /* the spool may close its own while we wait */
 	if (fd < 0)
 		return command_fail(c, "%s", strerror(-fd));
 	answer.envelope = (ProtobufCBinaryData){ l.bytes.n, (uint8_t *)l.bytes.p };
 	answer.body_offset = l.body.offset;
 	answer.body_bytes = l.body.bytes;
-	c->count = 1;
 	return command_send(tk, c, &answer, fd);
 }
 
