@@ -9,6 +9,8 @@
 #define PROBE_RETRY NSEC_S    /* a probe that could not even be asked for */
 #define DEFERRED_STREAK_MAX 8 /* refused messages in a row that count as trouble */
 #define STALL (30 * NSEC_S)   /* a full window without any news: a primary that died silently? */
+#define LIVE_WINDOW 20u       /* places for live traffic at first */
+#define LIVE_WINDOW_BACK 5u   /* the same after an outage: doubles every round */
 #define LATENCY_SMALL_BYTES 65536 /* larger messages tell about their size, not about the primary */
 #define LATENCY_SLACK (50 * NSEC_MS)
 #define LATENCY_LEAST_AGE (5 * NSEC_MINUTE)
@@ -31,7 +33,8 @@ void health_init(struct sched *s, struct sched_destination *d, nsec now)
 {
 	d->since = now;
 	d->window = 1; /* the first delivery is the canary */
-	d->threshold = s->options.window_max;
+	d->threshold = d->live_threshold = s->options.window_max;
+	d->live_window = MIN(LIVE_WINDOW, s->options.window_max);
 	d->halved_epoch = s->epoch;
 }
 
@@ -47,16 +50,46 @@ static uint32_t busy(const struct sched_destination *d)
 	return d->in_flight - d->stale;
 }
 
+uint32_t destination_busy(const struct sched_destination *d)
+{
+	return busy(d) + d->live - d->live_stale;
+}
+
+bool destination_may_take(const struct sched_destination *d)
+{
+	return !destination_is_down(d) && !d->checking;
+}
+
 static bool may_deliver(const struct sched_destination *d)
 {
-	return d->canary || (!destination_is_down(d) && !d->checking);
+	return d->canary || destination_may_take(d);
+}
+
+/* For one more delivery. What live traffic holds or wants of late stays free for it; but one may
+ * always go, so that the queue moves beside the busiest of primaries. */
+static bool has_room(const struct sched_destination *d, nsec now)
+{
+	if (busy(d) == 0)
+		return true;
+	return busy(d) + MAX(d->live - d->live_stale, live_wanted(d, now)) < d->window;
 }
 
 static bool wants_probe(const struct sched_destination *d)
 {
 	if (d->canary || !(destination_is_down(d) || d->checking || d->stalled))
 		return false;
-	return d->probe == 0 && (!list_empty(&d->turns) || d->waiting > 0);
+	return d->probe == 0 && (!list_empty(&d->turns) || d->waiting > 0 || d->watched > 0);
+}
+
+static void set_health(struct sched *s, struct sched_destination *d, enum sched_health health,
+		       nsec now)
+{
+	if (d->health == health)
+		return;
+	d->health = health;
+	d->since = now;
+	LIST_EACH (&d->domains, struct sched_domain, in_destination, domain)
+		domain_changed(s, domain);
 }
 
 static void reset_timer(struct heap *heap, struct heap_node *node, nsec at)
@@ -71,7 +104,7 @@ static void reset_timer(struct heap *heap, struct heap_node *node, nsec at)
 void destination_update(struct sched *s, struct sched_destination *d, nsec now)
 {
 	bool ready = !list_empty(&d->turns);
-	bool room = may_deliver(d) && busy(d) < d->window;
+	bool room = may_deliver(d) && has_room(d, now);
 	bool full = may_deliver(d) && !room;
 	bool paused = d->pause_until > now;
 	nsec look_at = NEVER;
@@ -79,8 +112,7 @@ void destination_update(struct sched *s, struct sched_destination *d, nsec now)
 	if (d->canary && !ready && busy(d) == 0) {
 		/* Nothing to prove it with: the probe has to do. */
 		d->canary = false;
-		d->health = HEALTH_UP;
-		d->since = now;
+		set_health(s, d, HEALTH_UP, now);
 		sched_tell(s, NOTICE_UP, d, now - d->down_since);
 	}
 	if (!ready || !room || paused)
@@ -104,43 +136,73 @@ void destination_update(struct sched *s, struct sched_destination *d, nsec now)
 
 /* --- the window --- */
 
-static bool began_before_cut(const struct sched_destination *d, const struct sched_entry *e)
+struct trial trial_of(const struct sched_destination *d, const struct sched_entry *e)
 {
-	return (int32_t)(e->epoch - d->halved_epoch) < 0;
+	return (struct trial){ .bytes = e->bytes,
+			       .before_cut = (int32_t)(e->epoch - d->halved_epoch) < 0 };
 }
 
-/* Once a round: attempts that began before the last cut say nothing about the new window. */
-static void window_halve(struct sched *s, struct sched_destination *d, const struct sched_entry *e)
+static void halve(uint32_t *window, uint32_t *threshold, uint32_t *grown)
 {
-	if (began_before_cut(d, e))
+	*window = MAX(*window / 2, 1u);
+	*threshold = MAX(*window, 2u);
+	*grown = 0;
+}
+
+/* Once a round: what began before the last cut says nothing about the new window. The budget is
+ * one: queue and live traffic give way together. */
+static void window_halve(struct sched *s, struct sched_destination *d, const struct trial *t)
+{
+	if (t->before_cut)
 		return;
 	d->halved_epoch = ++s->epoch;
 	d->worked = false;
-	d->window = MAX(d->window / 2, 1u);
-	d->threshold = MAX(d->window, 2u);
-	d->grown = 0;
+	halve(&d->window, &d->threshold, &d->grown);
+	halve(&d->live_window, &d->live_threshold, &d->live_grown);
+	d->live_old = d->live - d->live_stale;
 }
 
 /* Doubles every round below the threshold, then one more a round. */
-static void window_grow(struct sched *s, struct sched_destination *d)
+static void grow(uint32_t *window, uint32_t threshold, uint32_t *grown, uint32_t max)
 {
-	if (d->window >= s->options.window_max)
+	if (*window >= max)
 		return;
-	if (d->window < d->threshold) {
-		d->window++;
+	if (*window < threshold) {
+		++*window;
 		return;
 	}
-	if (++d->grown >= d->window) {
-		d->grown = 0;
-		d->window++;
+	if (++*grown >= *window) {
+		*grown = 0;
+		++*window;
 	}
 }
 
+/* By whose success it was. */
+static void window_grow(struct sched *s, struct sched_destination *d, const struct trial *t)
+{
+	if (t->live)
+		grow(&d->live_window, d->live_threshold, &d->live_grown, s->options.window_max);
+	else
+		grow(&d->window, d->threshold, &d->grown, s->options.window_max);
+}
+
+/* A window that was never filled says nothing about how many are too many: this many were. */
+static void window_reached(struct sched_destination *d, const struct trial *t)
+{
+	uint32_t reached = destination_busy(d) + 1;
+
+	if (t->before_cut)
+		return;
+	d->live_window = MIN(d->live_window, reached);
+	if (t->live)
+		d->window = MIN(d->window, reached);
+}
+
 /* True when the primary answers so much slower than it can that more at once would only wait. */
-static bool latency_rising(struct sched_destination *d, const struct sched_entry *e, nsec latency,
+static bool latency_rising(struct sched_destination *d, const struct trial *t, nsec latency,
 			   nsec now)
 {
-	if (latency <= 0 || e->bytes > LATENCY_SMALL_BYTES)
+	if (latency <= 0 || t->bytes > LATENCY_SMALL_BYTES)
 		return false;
 	d->latency = d->latency ? d->latency + (latency - d->latency) / 8 : latency;
 	if (!d->latency_least || latency < d->latency_least ||
@@ -148,8 +210,8 @@ static bool latency_rising(struct sched_destination *d, const struct sched_entry
 		d->latency_least = latency;
 		d->latency_least_at = now;
 	}
-	return d->window > 1 && d->latency > 2 * d->latency_least &&
-	       d->latency - d->latency_least > LATENCY_SLACK;
+	return destination_busy(d) > 0 && MAX(d->window, d->live_window) > 1 &&
+	       d->latency > 2 * d->latency_least && d->latency - d->latency_least > LATENCY_SLACK;
 }
 
 static void count_delivered(struct sched_destination *d, nsec now)
@@ -184,7 +246,10 @@ static void start_anew(struct sched *s, struct sched_destination *d)
 	d->worked = false;
 	d->window = 1;
 	d->threshold = s->options.window_max;
-	d->grown = 0;
+	d->grown = d->live_grown = 0;
+	d->live_window = MIN(LIVE_WINDOW_BACK, s->options.window_max);
+	d->live_threshold = s->options.window_max;
+	d->live_old = 0;
 	d->latency = d->latency_least = 0;
 }
 
@@ -212,8 +277,7 @@ static void go_up(struct sched *s, struct sched_destination *d, nsec now)
 	d->lost_streak = 0;
 	if (d->health == HEALTH_UP)
 		return;
-	d->health = HEALTH_UP;
-	d->since = now;
+	set_health(s, d, HEALTH_UP, now);
 	if (was_down)
 		sched_tell(s, NOTICE_UP, d, now - d->down_since);
 }
@@ -222,7 +286,6 @@ static void go_down(struct sched *s, struct sched_destination *d, enum sched_hea
 		    const struct sched_report *report, nsec now)
 {
 	bool was_down = destination_is_down(d);
-	enum sched_health before = d->health;
 
 	set_text(d, report->text);
 	d->canary = d->checking = d->stalled = false;
@@ -231,13 +294,12 @@ static void go_down(struct sched *s, struct sched_destination *d, enum sched_hea
 		d->down_since = now;
 		start_anew(s, d);
 	}
-	d->health = health;
 	d->probe_at = after(now, health == HEALTH_NO_ROUTE
 					 ? timing_no_route(now - d->down_since, sched_random(s))
 					 : timing_probe(now - d->down_since, sched_random(s)));
-	if (before == health)
+	if (d->health == health)
 		return;
-	d->since = now;
+	set_health(s, d, health, now);
 	if (d->draining) {
 		d->draining = false;
 		sched_tell(s, NOTICE_DRAIN_BROKEN, d, now - d->drain_since);
@@ -247,26 +309,48 @@ static void go_down(struct sched *s, struct sched_destination *d, enum sched_hea
 
 /* --- what an attempt says --- */
 
-static void answered(struct sched *s, struct sched_destination *d, const struct sched_entry *e,
+/* It began before the trouble and succeeded in spite of it: look again soon. */
+static void answered_late(struct sched_destination *d, const struct trial *t,
+			  const struct sched_report *report, nsec now)
+{
+	d->probe_at = MIN(d->probe_at, now);
+	if (report->delivered && !t->live)
+		count_delivered(d, now);
+}
+
+/* A client's message that the primary refuses says nothing against the primary. */
+static void answered_live(struct sched *s, struct sched_destination *d, const struct trial *t,
+			  const struct sched_report *report, nsec now)
+{
+	if (latency_rising(d, t, report->latency, now))
+		window_halve(s, d, t);
+	else
+		window_grow(s, d, t);
+	if (report->delivered)
+		set_text(d, STR_NONE);
+}
+
+static void answered(struct sched *s, struct sched_destination *d, const struct trial *t,
 		     const struct sched_report *report, nsec now)
 {
 	bool was_canary = d->canary;
 
-	if (destination_is_down(d) && !d->canary) {
-		/* It began before the trouble and succeeded in spite of it: look again soon. */
-		d->probe_at = MIN(d->probe_at, now);
-		if (report->delivered)
-			count_delivered(d, now);
+	if (destination_is_down(d) && (!d->canary || t->live)) {
+		answered_late(d, t, report, now);
 		return;
 	}
 	go_up(s, d, now);
 	d->worked = true;
+	if (t->live) {
+		answered_live(s, d, t, report, now);
+		return;
+	}
 	if (was_canary)
 		drain_start(s, d, now);
-	if (latency_rising(d, e, report->latency, now))
-		window_halve(s, d, e);
+	if (latency_rising(d, t, report->latency, now))
+		window_halve(s, d, t);
 	else if (report->delivered)
-		window_grow(s, d);
+		window_grow(s, d, t);
 	if (report->delivered) {
 		d->deferred_streak = 0;
 		count_delivered(d, now);
@@ -276,51 +360,52 @@ static void answered(struct sched *s, struct sched_destination *d, const struct 
 	set_text(d, report->text);
 	if (++d->deferred_streak >= DEFERRED_STREAK_MAX) {
 		d->deferred_streak = 0;
-		window_halve(s, d, e);
+		window_halve(s, d, t);
 	}
 }
 
-static void refused(struct sched *s, struct sched_destination *d, const struct sched_entry *e,
+static void refused(struct sched *s, struct sched_destination *d, const struct trial *t,
 		    const struct sched_report *report, nsec now)
 {
-	bool others_work = busy(d) > 0 || (d->worked && began_before_cut(d, e));
+	bool others_work = destination_busy(d) > 0 || (d->worked && t->before_cut);
 
 	if (d->health != HEALTH_UP || d->checking || !others_work) {
 		go_down(s, d, HEALTH_REFUSING, report, now);
 		return;
 	}
 	set_text(d, report->text);
-	window_halve(s, d, e);
+	window_reached(d, t);
+	window_halve(s, d, t);
 	d->pause_until = after(now, REFUSED_PAUSE);
 }
 
-static void lost(struct sched *s, struct sched_destination *d, const struct sched_entry *e,
+static void lost(struct sched *s, struct sched_destination *d, const struct trial *t,
 		 const struct sched_report *report, nsec now)
 {
 	if (destination_is_down(d)) {
-		if (d->canary)
+		if (d->canary && !t->live)
 			go_down(s, d, d->health, report, now);
 		return;
 	}
 	set_text(d, report->text);
-	window_halve(s, d, e);
+	window_halve(s, d, t);
 	if (d->lost_streak < UINT8_MAX)
 		d->lost_streak++;
 	d->checking = true;
 	d->probe_at = after(now, timing_check(d->lost_streak, sched_random(s)));
 }
 
-void health_attempted(struct sched *s, struct sched_destination *d, const struct sched_entry *e,
-		      const struct sched_report *report, nsec now)
+void health_tried(struct sched *s, struct sched_destination *d, const struct trial *t,
+		  const struct sched_report *report, nsec now)
 {
 	switch (report->attempt) {
 	case TRIED_NONE:
 		return;
 	case TRIED_ANSWERED:
-		answered(s, d, e, report, now);
+		answered(s, d, t, report, now);
 		return;
 	case TRIED_REFUSING:
-		refused(s, d, e, report, now);
+		refused(s, d, t, report, now);
 		return;
 	case TRIED_UNREACHABLE:
 		go_down(s, d, HEALTH_UNREACHABLE, report, now);
@@ -330,7 +415,7 @@ void health_attempted(struct sched *s, struct sched_destination *d, const struct
 		go_down(s, d, HEALTH_NO_ROUTE, report, now);
 		return;
 	case TRIED_LOST:
-		lost(s, d, e, report, now);
+		lost(s, d, t, report, now);
 		return;
 	}
 }

@@ -1,6 +1,6 @@
 /*
  * inside: what the files of sched share. sched.c keeps the queues, health.c the destinations' state
- * and window, next.c chooses. The rule that holds them together: whoever changes a domain calls
+ * and window, next.c chooses, live.c keeps the places of live traffic. The rule that holds them together: whoever changes a domain calls
  * domain_update(), whoever changes a destination calls destination_update(), and these two alone
  * put them into the lists and heaps from which next.c takes.
  */
@@ -17,7 +17,7 @@ struct sched {
 	struct heap expiries; /* domains, by the expiry of their oldest ready entry */
 	struct heap pauses;   /* destinations, by the end of their pause */
 	struct heap probes;   /* destinations, by their next probe */
-	uint32_t in_flight, probes_in_flight;
+	uint32_t in_flight, probes_in_flight, live;
 	uint64_t probe_last;
 	nsec probe_not_before; /* spreads the probes of thousands of destinations */
 	uint32_t epoch;        /* grows at every cut of a window */
@@ -36,6 +36,9 @@ void destination_update(struct sched *s, struct sched_destination *d, nsec now);
 /* Moves the domain to the destination of that key, which is made when missing; an earlier one
  * without domains ceases to exist. */
 void domain_move(struct sched *s, struct sched_domain *d, str key, nsec now);
+/* The key that a report names; where DNS leads nowhere, the domain's own. */
+str report_key(const struct sched_report *report, const struct sched_domain *d);
+void domain_changed(struct sched *s, const struct sched_domain *d);
 
 void entry_make_ready(struct sched *s, struct sched_entry *e);
 void entry_make_waiting(struct sched *s, struct sched_entry *e, nsec until);
@@ -48,12 +51,25 @@ void entry_make_held(struct sched *s, struct sched_entry *e, enum sched_place pl
 bool entry_is_stale(const struct sched_entry *e);
 /* Everything in flight now may hang for minutes: stops counting it. */
 void destination_forget_in_flight(struct sched *s, struct sched_destination *d);
+/* Places for live traffic that were wanted at once of late. */
+uint32_t live_wanted(const struct sched_destination *d, nsec now);
+
+/* What was tried: a delivery or a live transaction. */
+struct trial {
+	uint64_t bytes;
+	bool before_cut; /* it began before the window was cut */
+	bool live;
+};
 
 bool destination_is_down(const struct sched_destination *d);
+/* Deliveries and places that count in the window. */
+uint32_t destination_busy(const struct sched_destination *d);
+bool destination_may_take(const struct sched_destination *d);
 /* Puts a new destination's window where it starts. */
 void health_init(struct sched *s, struct sched_destination *d, nsec now);
-void health_attempted(struct sched *s, struct sched_destination *d, const struct sched_entry *e,
-		      const struct sched_report *report, nsec now);
+void health_tried(struct sched *s, struct sched_destination *d, const struct trial *t,
+		  const struct sched_report *report, nsec now);
+struct trial trial_of(const struct sched_destination *d, const struct sched_entry *e);
 void health_probed(struct sched *s, struct sched_destination *d, const struct sched_report *report,
 		   nsec now);
 /* The operator wants it tried now. */

@@ -51,7 +51,7 @@ static bool may_probe(const struct sched *s)
 }
 
 /* Through the domain whose turn it is; while all its mail is in back-off, through any that has
- * some. */
+ * some or has live traffic. */
 static struct sched_domain *probe_through(struct sched_destination *d)
 {
 	struct sched_domain *first = LIST_FIRST(&d->turns, struct sched_domain, turn);
@@ -59,7 +59,7 @@ static struct sched_domain *probe_through(struct sched_destination *d)
 	if (first)
 		return first;
 	LIST_EACH (&d->domains, struct sched_domain, in_destination, domain)
-		if (domain->waiting > 0 && domain->configured)
+		if ((domain->waiting > 0 || domain->watched) && domain->configured)
 			return domain;
 	return NULL;
 }

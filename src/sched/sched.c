@@ -10,6 +10,7 @@ int sched_new(const struct sched_options *options, struct sched **ret_sched)
 	struct sched *s = calloc(1, sizeof(*s));
 
 	must(options->window_max > 0 && options->in_flight_max > 0 && options->probes_max > 0);
+	must(options->live_max > 0);
 	if (!s)
 		return -ENOMEM;
 	s->options = *options;
@@ -48,6 +49,10 @@ static void domain_leave(struct sched *s, struct sched_domain *d)
 	from->stale -= d->stale;
 	from->waiting -= d->waiting;
 	from->queued -= d->queued;
+	from->live -= d->live;
+	from->live_stale -= d->live_stale;
+	from->live_old = MIN(from->live_old, from->live);
+	from->watched -= d->watched;
 	d->destination = NULL;
 	if (list_empty(&from->domains))
 		destination_free(s, from);
@@ -56,6 +61,7 @@ static void domain_leave(struct sched *s, struct sched_domain *d)
 static void domain_free(struct sched *s, struct sched_domain *d)
 {
 	domain_leave(s, d);
+	s->live -= d->live;
 	heap_remove(&s->expiries, &d->expiry);
 	heap_done(&d->ready);
 	map_remove(&s->domains, &d->link);
@@ -149,6 +155,15 @@ static void domain_enter(struct sched_domain *d, struct sched_destination *to)
 	to->stale += d->stale;
 	to->waiting += d->waiting;
 	to->queued += d->queued;
+	to->live += d->live;
+	to->live_stale += d->live_stale;
+	to->watched += d->watched;
+}
+
+void domain_changed(struct sched *s, const struct sched_domain *d)
+{
+	if (s->options.changed)
+		s->options.changed(s->options.notice_arg, d);
 }
 
 void domain_move(struct sched *s, struct sched_domain *d, str key, nsec now)
@@ -166,6 +181,7 @@ void domain_move(struct sched *s, struct sched_domain *d, str key, nsec now)
 	if (!alone)
 		destination_update(s, from, now);
 	domain_update(s, d, now);
+	domain_changed(s, d);
 }
 
 struct sched_domain *sched_domain_find(const struct sched *s, str name)
@@ -230,6 +246,13 @@ void sched_domain_hint(struct sched *s, struct sched_domain *d, str key, nsec no
 {
 	if (d->destination->health == HEALTH_UNKNOWN)
 		domain_move(s, d, key, now);
+}
+
+void sched_domain_watch(struct sched *s, struct sched_domain *d, bool watched, nsec now)
+{
+	d->destination->watched += (uint32_t)watched - (uint32_t)d->watched;
+	d->watched = watched;
+	destination_update(s, d->destination, now);
 }
 
 struct sched_domain *sched_domain_walk(const struct sched *s, const struct sched_domain *at)
@@ -298,8 +321,10 @@ void destination_forget_in_flight(struct sched *s, struct sched_destination *d)
 	LIST_EACH (&d->domains, struct sched_domain, in_destination, domain) {
 		domain->stale = domain->in_flight;
 		domain->stale_epoch = s->epoch;
+		domain->live_stale = domain->live;
 	}
 	d->stale = d->in_flight;
+	d->live_stale = d->live;
 }
 
 void entry_leave(struct sched *s, struct sched_entry *e)
@@ -509,7 +534,7 @@ static void settle(struct sched *s, struct sched_entry *e, enum sched_fate fate,
 
 /* Where DNS leads nowhere, that is this domain's trouble and not that of the others which share its
  * destination. */
-static str report_key(const struct sched_report *report, const struct sched_domain *d)
+str report_key(const struct sched_report *report, const struct sched_domain *d)
 {
 	if (report->destination.n == 0 &&
 	    (report->attempt == TRIED_NO_ROUTE || report->attempt == TRIED_DNS_TROUBLE))
@@ -521,13 +546,15 @@ void sched_attempted(struct sched *s, struct sched_entry *e, enum sched_fate fat
 		     const struct sched_report *report, nsec now)
 {
 	struct sched_domain *d = e->domain;
+	struct trial t;
 
 	must(e->place == PLACE_IN_FLIGHT);
 	d->destination->progress_at = now;
 	d->destination->stalled = false;
 	settle(s, e, fate, now);
 	domain_move(s, d, report_key(report, d), now);
-	health_attempted(s, d->destination, e, report, now);
+	t = trial_of(d->destination, e);
+	health_tried(s, d->destination, &t, report, now);
 	if (fate == FATE_DONE)
 		entry_forget(s, e, now); /* may free the domain */
 	else
@@ -584,4 +611,15 @@ nsec sched_next_try(const struct sched_entry *e, nsec now)
 uint32_t sched_in_flight(const struct sched *s)
 {
 	return s->in_flight;
+}
+
+const char *sched_health_text(enum sched_health health)
+{
+	static const char *const text[] = {
+		[HEALTH_UNKNOWN] = "unknown",          [HEALTH_UP] = "up",
+		[HEALTH_REFUSING] = "refusing",        [HEALTH_UNREACHABLE] = "unreachable",
+		[HEALTH_NO_ROUTE] = "without a route",
+	};
+
+	return text[health];
 }

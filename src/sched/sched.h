@@ -12,6 +12,9 @@
  * at trouble. What the primary says about one message or recipient is that entry's own back-off and
  * stops nobody else.
  *
+ * Beside the queue goes *live* traffic: transactions that a client waits for while the primary
+ * answers them. It takes *places* in the same budget, before the queue does.
+ *
  * The caller asks sched_next() until it says SCHED_NONE, sleeps until sched_wake_at(), and reports
  * what came of each action. The cost of a turn does not depend on how much is queued. Running out
  * of memory once an entry was taken is the end of the process: everything is on disk.
@@ -63,13 +66,15 @@ struct sched_domain {
 	struct heap_node expiry; /* when the oldest ready entry has to be parked */
 	nsec hold;
 	bool configured; /* false: kept, not delivered */
+	bool watched;    /* its destination is probed while it is down even with nothing queued */
 	uint32_t waiting, in_flight;
 	/* In flight since before the destination's trouble: not counted in its window. */
 	uint32_t stale;
 	uint32_t stale_epoch;
-	uint64_t queued; /* entries ready, waiting or in flight */
-	uint64_t held;   /* entries held or parked */
-	uint64_t bytes;  /* of all */
+	uint32_t live, live_stale; /* places taken; of them before the destination's trouble */
+	uint64_t queued;           /* entries ready, waiting or in flight */
+	uint64_t held;             /* entries held or parked */
+	uint64_t bytes;            /* of all */
 	char name[];
 };
 
@@ -94,8 +99,13 @@ struct sched_destination {
 	nsec probe_at, pause_until;
 	nsec progress_at; /* of the last start or end of a delivery */
 	uint64_t queued;
-	uint32_t domain_count, waiting, in_flight, stale;
+	uint32_t domain_count, watched, waiting, in_flight, stale;
 	uint32_t window, threshold, grown; /* grown: successes towards the next step */
+	uint32_t live, live_stale;
+	uint32_t live_window, live_threshold, live_grown;
+	uint32_t live_old;  /* places taken before the last cut: reckoned to be left first */
+	uint32_t live_want; /* places wanted at once of late: the queue stays out of them */
+	nsec live_want_at;
 	uint32_t halved_epoch;
 	nsec latency, latency_least; /* smoothed; running minimum. 0: none yet */
 	nsec latency_least_at;
@@ -120,13 +130,18 @@ enum sched_notice {
 typedef void sched_notice_fn(void *arg, enum sched_notice notice,
 			     const struct sched_destination *destination, int64_t value);
 
+/* The domain's destination is another one, or its health changed; told at once, as a notice is. */
+typedef void sched_changed_fn(void *arg, const struct sched_domain *domain);
+
 struct sched_options {
 	uint64_t seed[2];
-	uint32_t window_max;     /* deliveries at once to one destination */
-	uint32_t in_flight_max;  /* deliveries at once in all */
-	uint32_t probes_max;     /* probes at once in all */
-	sched_notice_fn *notice; /* may be NULL */
-	void *notice_arg;
+	uint32_t window_max;       /* deliveries and live places at once to one destination */
+	uint32_t in_flight_max;    /* deliveries at once in all */
+	uint32_t live_max;         /* live places at once in all */
+	uint32_t probes_max;       /* probes at once in all */
+	sched_notice_fn *notice;   /* may be NULL */
+	sched_changed_fn *changed; /* may be NULL */
+	void *notice_arg;          /* of both */
 };
 
 struct sched;
@@ -148,6 +163,9 @@ void sched_domain_configure(struct sched *s, struct sched_domain *d, bool config
 /* Where the domain will probably deliver to, so that domains of one primary share it from the
  * start. */
 void sched_domain_hint(struct sched *s, struct sched_domain *d, str key, nsec now);
+/* Its live traffic must know whether the primary is there: while it is down it is probed although
+ * nothing is queued. */
+void sched_domain_watch(struct sched *s, struct sched_domain *d, bool watched, nsec now);
 /* In no order; start with NULL. The one returned may go away only after the next was fetched. */
 struct sched_domain *sched_domain_walk(const struct sched *s, const struct sched_domain *at);
 struct sched_destination *sched_destination_walk(const struct sched *s,
@@ -230,6 +248,23 @@ void sched_attempted(struct sched *s, struct sched_entry *e, enum sched_fate fat
 void sched_probed(struct sched *s, uint64_t probe, str domain, const struct sched_report *report,
 		  nsec now);
 
+/* --- live --- */
+enum sched_live {
+	LIVE_GRANTED,
+	LIVE_UNKNOWN_DOMAIN, /* or no longer configured */
+	LIVE_DOWN,           /* or just being looked at, after a connection broke */
+	LIVE_FULL,
+	LIVE_STOPPED,
+};
+
+/* Takes a place for one connection of live traffic, unless it says why not. */
+enum sched_live sched_live_take(struct sched *s, str domain, nsec now);
+/* Gives one back and tells what came of it; TRIED_NONE: nothing that concerns the primary. Unlike a
+ * deferred delivery, a transaction that it answered with a refusal is a success. Of a domain without
+ * a place only the report counts. */
+void sched_live_leave(struct sched *s, str domain, const struct sched_report *report,
+		      uint64_t bytes, nsec now);
+
 /* --- to show --- */
 /* When the entry will be tried, as far as one can say: NEVER when it is held; `now` when it is
  * due. */
@@ -237,3 +272,5 @@ nsec sched_next_try(const struct sched_entry *e, nsec now);
 /* Deliveries a second, over the last ten. */
 double sched_rate(const struct sched_destination *d, nsec now);
 uint32_t sched_in_flight(const struct sched *s);
+/* "up", "refusing" and so on. */
+const char *sched_health_text(enum sched_health health);

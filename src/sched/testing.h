@@ -90,6 +90,7 @@ static inline void world_init(struct world *w, uint64_t seed)
 	struct sched_options o = { .seed = { seed, 2 },
 				   .window_max = 32,
 				   .in_flight_max = 1000,
+				   .live_max = 1000,
 				   .probes_max = 1000,
 				   .notice = notice,
 				   .notice_arg = w };

@@ -8,6 +8,7 @@ static const uint64_t seed[2] = { 0x6f66666572730000, 1 };
 struct known {
 	struct map_link link;
 	struct offer offer;
+	bool seen;
 	char domain[];
 };
 
@@ -90,8 +91,10 @@ int offers_update(struct offers *o, const Locum__PrimaryOffers *said)
 
 		if (r < 0)
 			result = r;
-		else
-			k->offer = (struct offer){ d->offers, body_bytes(d->size_bytes) };
+		if (r < 0 || d->seen_wall == 0)
+			continue;
+		k->seen = true;
+		k->offer = (struct offer){ d->offers, body_bytes(d->size_bytes) };
 	}
 	return result;
 }
@@ -101,7 +104,7 @@ bool offers_of(const struct offers *o, str domain, struct offer *ret_offer)
 	const struct known *k = find(o, domain);
 
 	*ret_offer = k ? k->offer : (struct offer){ 0 };
-	return k;
+	return k && k->seen;
 }
 
 static void count(const struct offers *o, const struct conf *conf, struct announced *a)

@@ -4,7 +4,8 @@
  * reasons. One struct a process, in struct server. Nothing here parks.
  *
  * Bounded by the configured domains: spoold says no others, and begins anew (`first`) whenever its
- * configuration changes. A domain that was never said is one whose primary was never seen.
+ * configuration changes. A domain that was never said, or without the time when it was seen, is
+ * one whose primary was never seen.
  */
 #pragma once
 

@@ -38,6 +38,7 @@ static void say(struct offers *o, bool first, const char *domain, unsigned offer
 	d.domain = (char *)domain;
 	d.offers = offers;
 	d.size_bytes = size;
+	d.seen_wall = 1;
 	said.first = first;
 	said.domains = all;
 	said.n_domains = domain ? 1 : 0;

@@ -205,6 +205,7 @@ static void primaries_offer(unsigned offers, uint64_t size_bytes)
 
 		domain.domain = domains[i];
 		domain.offers = offers;
+		domain.seen_wall = 1;
 		domain.size_bytes = i ? 0 : size_bytes;
 		said.domains = all;
 		said.n_domains = 1;

@@ -1,4 +1,5 @@
 /* smtpin's side: messages come in, are put in the batch, and are answered once it is durable. */
+#include "proc/spoold/command.h"
 #include "proc/spoold/spoold.h"
 
 #include "base/cleanup.h"
@@ -35,6 +36,7 @@ struct appending {
 	uint64_t call;
 	struct message *message;
 	struct buf envelope;
+	struct buf state; /* empty: nothing has happened to it yet */
 	int fd;
 	uint64_t body_bytes;
 	Locum__AppendResult result;
@@ -65,6 +67,7 @@ static void appending_free(struct appending *a)
 	if (a->fd >= 0)
 		sys_close(a->fd);
 	buf_done(&a->envelope);
+	buf_done(&a->state);
 	smtpin_leave(a->from);
 	free(a);
 }
@@ -237,19 +240,12 @@ void append_sum(const struct spoold *sp, Locum__StatusRow *row)
 		row->sessions += p->counters.sessions;
 		row->refused_total += p->counters.refused_total;
 		row->deferred_total += p->counters.deferred_total;
+		row->passed_total += p->counters.passed_total;
 		row->stress = MAX(row->stress, p->counters.stress);
 	}
 }
 
 /* --- taking a message --- */
-
-static const Locum__PrimaryState states[] = {
-	[HEALTH_UNKNOWN] = LOCUM__PRIMARY_STATE__PRIMARY_UNKNOWN,
-	[HEALTH_UP] = LOCUM__PRIMARY_STATE__PRIMARY_UP,
-	[HEALTH_REFUSING] = LOCUM__PRIMARY_STATE__PRIMARY_REFUSING,
-	[HEALTH_UNREACHABLE] = LOCUM__PRIMARY_STATE__PRIMARY_UNREACHABLE,
-	[HEALTH_NO_ROUTE] = LOCUM__PRIMARY_STATE__PRIMARY_NO_ROUTE,
-};
 
 /* Why it cannot be taken, or NULL. smtpin reads what strangers send: nothing from it is
  * believed. */
@@ -292,8 +288,7 @@ static void stamp(struct spoold *sp, Locum__Envelope *e)
 		Locum__Recipient *r = e->recipients[i];
 		const struct sched_domain *d = sched_domain_find(sp->sched, str_of(r->domain));
 
-		r->primary =
-			d ? states[d->destination->health] : LOCUM__PRIMARY_STATE__PRIMARY_UNKNOWN;
+		r->primary = row_state(d ? d->destination->health : HEALTH_UNKNOWN);
 	}
 }
 
@@ -329,6 +324,9 @@ static void put(struct task *tk, struct spoold *sp, struct appending *a)
 		answer(a, result_of(r));
 		return;
 	}
+	/* In the same batch: whoever reads the one after a crash reads the other. */
+	if (a->state.n > 0)
+		commit_mark(sp, SPOOL_STATE, a->message->id, &a->state);
 	list_append(&sp->committing, &a->link);
 	signal_raise(&sp->batch_changed);
 }
@@ -353,7 +351,19 @@ static int pack_envelope(const Locum__Envelope *e, struct buf *to)
 	return 0;
 }
 
-static int prepare(struct spoold *sp, struct appending *a, Locum__Envelope *e)
+/* The primary may have it already: passed on live, and its last reply was lost. */
+static int pack_ambiguous(const Locum__Envelope *e, struct buf *to)
+{
+	_cleanup_(stored_freep) Locum__StoredState *state = stored_new(e);
+
+	buf_init(to, STORED_BYTES_MAX);
+	if (!state)
+		return -ENOMEM;
+	stored_ambiguous(state, sys_now_wall());
+	return stored_pack(state, to);
+}
+
+static int prepare(struct spoold *sp, struct appending *a, Locum__Envelope *e, bool ambiguous)
 {
 	msg_id id;
 	int r;
@@ -361,14 +371,17 @@ static int prepare(struct spoold *sp, struct appending *a, Locum__Envelope *e)
 	memcpy(id.byte, e->id.data, sizeof(id));
 	stamp(sp, e);
 	r = pack_envelope(e, &a->envelope);
+	if (r == 0 && ambiguous)
+		r = pack_ambiguous(e, &a->state);
 	if (r < 0)
 		return r;
 	a->body_bytes = e->body_bytes;
 	return message_new(sp, id, e, &a->message);
 }
 
-static void take(struct task *tk, struct spoold *sp, struct appending *a, Locum__Envelope *e)
+static void take(struct task *tk, struct spoold *sp, struct appending *a, Locum__Append *append)
 {
+	Locum__Envelope *e = append->envelope;
 	const char *wrong = what_is_wrong(sp, e, a->fd);
 	int r;
 
@@ -381,7 +394,7 @@ static void take(struct task *tk, struct spoold *sp, struct appending *a, Locum_
 		answer(a, LOCUM__APPEND_RESULT__APPEND_NO_SPACE);
 		return;
 	}
-	r = prepare(sp, a, e);
+	r = prepare(sp, a, e, append->ambiguous);
 	if (r < 0) {
 		log_warn("message.not_taken", K_ERR(r));
 		answer(a, result_of(r));
@@ -452,5 +465,5 @@ void append_message(struct task *tk, struct spoold *sp, struct channel *ch, stru
 	from->users++;
 	a->call = m->packet->call;
 	a->fd = ipc_take_fd(m, 0);
-	take(tk, sp, a, m->packet->append->envelope);
+	take(tk, sp, a, m->packet->append);
 }

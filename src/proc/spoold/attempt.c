@@ -22,7 +22,7 @@ struct probing {
 	char domain[]; /* by name: it may go away meanwhile */
 };
 
-static enum sched_attempt tried(Locum__Attempt attempt)
+enum sched_attempt attempt_tried(Locum__Attempt attempt)
 {
 	switch (attempt) {
 	case LOCUM__ATTEMPT__ATTEMPT_ANSWERED:
@@ -44,7 +44,7 @@ static enum sched_attempt tried(Locum__Attempt attempt)
 	return TRIED_NONE;
 }
 
-static str host_destination(const Locum__Host *host)
+str attempt_destination(const Locum__Host *host)
 {
 	return host ? str_of(host->destination) : STR_NONE;
 }
@@ -236,7 +236,7 @@ static enum sched_fate fate_of(const struct result *result, const struct loaded 
 		return FATE_LOST;
 	if (result->first[DEFERRED])
 		return FATE_DEFERRED;
-	switch (tried(result->delivered->attempt)) {
+	switch (attempt_tried(result->delivered->attempt)) {
 	case TRIED_REFUSING:
 	case TRIED_UNREACHABLE:
 	case TRIED_NO_ROUTE:
@@ -259,8 +259,8 @@ static void report(const struct attempt *a, struct message *m, const struct resu
 				  .delivered = result->count[DELIVERED] > 0 };
 
 	if (d) {
-		r.attempt = tried(d->attempt);
-		r.destination = host_destination(d->host);
+		r.attempt = attempt_tried(d->attempt);
+		r.destination = attempt_destination(d->host);
 		r.text = str_of(d->text);
 		r.latency = (nsec)MIN(d->latency_us, (uint64_t)3600000000) * NSEC_US;
 		if (r.text.n == 0 && result->first[DEFERRED])
@@ -392,8 +392,8 @@ static void probe(struct task *tk, void *arg)
 	if (r == 0 && reply.packet->body_case == LOCUM__PACKET__BODY_PROBED) {
 		const Locum__Probed *probed = reply.packet->probed;
 
-		found = (struct sched_report){ .attempt = tried(probed->attempt),
-					       .destination = host_destination(probed->host),
+		found = (struct sched_report){ .attempt = attempt_tried(probed->attempt),
+					       .destination = attempt_destination(probed->host),
 					       .text = str_of(probed->text) };
 		report_to = &found;
 	}

@@ -40,6 +40,7 @@ void deliver_peer(struct spoold *sp, struct channel *ch)
 {
 	if (channel_index(ch) >= SMTPOUTS_MAX)
 		return;
+	places_gone(sp, channel_index(ch)); /* of a predecessor whose end is not heard of yet */
 	sp->smtpout[channel_index(ch)] = ch;
 	may_start(sp);
 }
@@ -47,8 +48,10 @@ void deliver_peer(struct spoold *sp, struct channel *ch)
 void deliver_peer_gone(struct spoold *sp, struct channel *ch)
 {
 	for (size_t i = 0; i < SMTPOUTS_MAX; i++)
-		if (sp->smtpout[i] == ch)
+		if (sp->smtpout[i] == ch) {
 			sp->smtpout[i] = NULL;
+			places_gone(sp, i);
+		}
 	if (smtpout_count(sp) == 0)
 		sp->smtpout_gone_at = loop_now(sp->loop);
 	may_start(sp);

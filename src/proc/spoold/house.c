@@ -15,12 +15,6 @@
 void house_notice(void *arg, enum sched_notice notice, const struct sched_destination *d,
 		  int64_t value)
 {
-	static const char *const health[] = {
-		[HEALTH_UNKNOWN] = "unknown",          [HEALTH_UP] = "up",
-		[HEALTH_REFUSING] = "refusing",        [HEALTH_UNREACHABLE] = "unreachable",
-		[HEALTH_NO_ROUTE] = "without a route",
-	};
-
 	(void)arg;
 	switch (notice) {
 	case NOTICE_UP:
@@ -29,7 +23,8 @@ void house_notice(void *arg, enum sched_notice notice, const struct sched_destin
 		return;
 	case NOTICE_DOWN:
 		log_warn("destination.down", K_Z("destination", d->key),
-			 K_Z("state", health[d->health]), K_Z("reason", d->text ? d->text : ""),
+			 K_Z("state", sched_health_text(d->health)),
+			 K_Z("reason", d->text ? d->text : ""),
 			 K_NSEC("down_for", d->since - d->down_since), K_INT("queued", d->queued));
 		return;
 	case NOTICE_DRAIN_STARTED:

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "proc/spoold/command.h"
 #include "proc/spoold/spoold.h"
 #include "task/sys.h"
 
@@ -37,7 +38,8 @@ void known_init(struct known *o)
 {
 	*o = (struct known){ .dir = -1 };
 	map_init(&o->by_domain);
-	list_init(&o->seen);
+	list_init(&o->changed);
+	sys_random(o->seed, sizeof(o->seed));
 }
 
 static void forget(struct known *o, struct domain_offer *d)
@@ -67,6 +69,23 @@ struct domain_offer *known_find(const struct spoold *sp, str domain)
 	return NULL;
 }
 
+/* To every smtpin, when its turn comes. */
+static void tell(struct spoold *sp, struct domain_offer *d)
+{
+	d->serial = ++sp->known.serial;
+	list_remove(&d->changed);
+	list_append(&sp->known.changed, &d->changed);
+	append_tell_offers(sp);
+}
+
+void known_changed(struct spoold *sp, str domain)
+{
+	struct domain_offer *d = known_find(sp, domain);
+
+	if (d)
+		tell(sp, d);
+}
+
 /* --- the configuration --- */
 
 static int add(struct spoold *sp, str name)
@@ -85,6 +104,7 @@ static int add(struct spoold *sp, str name)
 			free(d);
 			return r;
 		}
+		tell(sp, d);
 	}
 	d->configured = true;
 	return 0;
@@ -123,11 +143,8 @@ static void note(struct spoold *sp, struct domain_offer *d, unsigned offers, uin
 		return;
 	d->offers = offers;
 	d->size_bytes = size_bytes;
-	d->serial = ++sp->known.serial;
-	list_remove(&d->changed);
-	list_append(&sp->known.seen, &d->changed);
 	sp->known.unsaved = true;
-	append_tell_offers(sp);
+	tell(sp, d);
 }
 
 static bool is_news(const struct domain_offer *d, const Locum__Host *host)
@@ -171,6 +188,44 @@ const struct domain_offer *known_of_destination(const struct spoold *sp,
 
 /* --- telling --- */
 
+/* Equal numbers: one primary. 0 as long as nobody was there: a name alone is no primary. */
+static uint64_t number_of(const struct spoold *sp, const struct sched_domain *d)
+{
+	str key = str_of(d->destination->key);
+	uint64_t number;
+
+	if (str_case_eq(key, str_of(d->name)))
+		return 0;
+	number = str_hash(key, sp->known.seed, true);
+	return MAX(number, (uint64_t)1);
+}
+
+static void fill_state(const struct spoold *sp, Locum__DomainOffers *row)
+{
+	const struct sched_domain *d = sched_domain_find(sp->sched, str_of(row->domain));
+
+	if (!d)
+		return;
+	row->state = row_state(d->destination->health);
+	row->destination = number_of(sp, d);
+}
+
+/* The first of those that changed after that serial; NULL: none did. */
+static struct domain_offer *first_after(const struct spoold *sp, uint64_t serial)
+{
+	struct domain_offer *first = NULL;
+	const struct list *end = &sp->known.changed;
+
+	for (struct list *at = end->prev; at != end; at = at->prev) {
+		struct domain_offer *d = CONTAINER(at, struct domain_offer, changed);
+
+		if (d->serial <= serial)
+			break;
+		first = d;
+	}
+	return first;
+}
+
 static Locum__DomainOffers *row_of(const struct domain_offer *d, struct arena *a)
 {
 	Locum__DomainOffers *row = ARENA_NEW(a, Locum__DomainOffers);
@@ -186,6 +241,13 @@ static Locum__DomainOffers *row_of(const struct domain_offer *d, struct arena *a
 	return row;
 }
 
+static struct domain_offer *next_of(const struct spoold *sp, const struct domain_offer *d)
+{
+	struct list *next = d->changed.next;
+
+	return next == &sp->known.changed ? NULL : CONTAINER(next, struct domain_offer, changed);
+}
+
 uint64_t known_fill(const struct spoold *sp, uint64_t after, struct arena *a,
 		    Locum__PrimaryOffers *said)
 {
@@ -194,14 +256,12 @@ uint64_t known_fill(const struct spoold *sp, uint64_t after, struct arena *a,
 	said->domains = ARENA_ARRAY(a, Locum__DomainOffers *, max + 1);
 	if (!said->domains)
 		return sp->known.serial; /* told with the next change */
-	LIST_EACH (&sp->known.seen, struct domain_offer, changed, d) {
-		Locum__DomainOffers *row;
+	for (struct domain_offer *d = first_after(sp, after); d; d = next_of(sp, d)) {
+		Locum__DomainOffers *row = row_of(d, a);
 
-		if (d->serial <= after)
-			continue;
-		row = row_of(d, a);
 		if (!row)
 			return sp->known.serial;
+		fill_state(sp, row);
 		bytes += locum__domain_offers__get_packed_size(row) + DOMAIN_OVERHEAD;
 		if (bytes > PACKET_BYTES)
 			return after;
@@ -272,9 +332,11 @@ int known_pack(const struct spoold *sp, struct buf *to)
 
 	arena_init(&a, FILE_BYTES_MAX);
 	said.domains = ARENA_ARRAY(&a, Locum__DomainOffers *, sp->known.by_domain.count + 1);
-	LIST_EACH (&sp->known.seen, struct domain_offer, changed, d) {
+	LIST_EACH (&sp->known.changed, struct domain_offer, changed, d) {
 		Locum__DomainOffers *row = said.domains ? row_of(d, &a) : NULL;
 
+		if (row && d->seen_wall == 0)
+			continue;
 		if (!row)
 			return -ENOMEM;
 		said.domains[said.n_domains++] = row;

@@ -1,6 +1,8 @@
 /*
- * known: what each configured domain's primary said it can do when it was last seen, and when that
- * was. smtpin announces by it (docs/decisions/0005). Learned from every delivery and probe; beside
+ * known: what smtpin is told of each configured domain: how its primary is, which one that is, what
+ * it said it can do when it was last seen, and when that was. smtpin chooses a message's way by the
+ * first two (docs/decisions/0009) and announces by the others (0005). Health and destination are the
+ * scheduler's, read when they are told; here is only that they changed. The rest is Learned from every delivery and probe; beside
  * these a task of its own probes what was never seen, a few domains a second, since an answer must
  * be there before the first mail. Such a probe says nothing about the health of a destination.
  *
@@ -24,22 +26,23 @@ struct spoold;
 
 struct domain_offer {
 	struct map_link link;
-	struct list changed; /* of those seen, by serial; in none: never seen */
+	struct list changed; /* by serial */
 	uint64_t serial;     /* of its last change */
 	unsigned offers;     /* enum ehlo_extension */
 	uint64_t size_bytes; /* 0: it did not say */
-	nsec seen_wall;
-	nsec seen_at;  /* the same in this life of spoold; 0: not yet */
-	nsec tried_at; /* when it was last probed from here; 0: never */
-	nsec etrn_at;  /* when ETRN last started a drain; 0: never */
+	nsec seen_wall;      /* 0: never */
+	nsec seen_at;        /* the same in this life of spoold; 0: not yet */
+	nsec tried_at;       /* when it was last probed from here; 0: never */
+	nsec etrn_at;        /* when ETRN last started a drain; 0: never */
 	bool configured;
 	char name[];
 };
 
 struct known {
 	struct map by_domain;
-	struct list seen; /* by serial */
-	uint64_t serial;  /* of the last change */
+	struct list changed; /* all, by serial */
+	uint64_t serial;     /* of the last change */
+	uint64_t seed[2];    /* of the numbers of destinations */
 	bool unsaved;
 	nsec saved_at;
 	int dir; /* where the file is; -1: nowhere */
@@ -62,6 +65,8 @@ struct domain_offer *known_find(const struct spoold *sp, str domain);
 /* A host of the domain's primary was spoken to; host: NULL or with greeted unset: nothing is
  * learned. */
 void known_seen(struct spoold *sp, str domain, const Locum__Host *host);
+/* Another destination, or its health changed: to be told. */
+void known_changed(struct spoold *sp, str domain);
 /* The newest that was seen of the destination's domains; NULL: none was. */
 const struct domain_offer *known_of_destination(const struct spoold *sp,
 						const struct sched_destination *d);

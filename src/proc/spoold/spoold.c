@@ -12,8 +12,14 @@
 #define WINDOW_MAX 32
 #define DELIVERIES_MAX 500
 #define PROBES_MAX 500
+#define LIVE_MAX 2000
 #define STOP_WAIT (30 * NSEC_S)
 #define SENDERS_WAIT (2 * NSEC_S)
+
+static void destination_changed(void *arg, const struct sched_domain *domain)
+{
+	known_changed(arg, str_of(domain->name));
+}
 
 static int scheduler_new(struct spoold *sp)
 {
@@ -21,7 +27,9 @@ static int scheduler_new(struct spoold *sp)
 		.window_max = WINDOW_MAX,
 		.in_flight_max = DELIVERIES_MAX,
 		.probes_max = PROBES_MAX,
+		.live_max = LIVE_MAX,
 		.notice = house_notice,
+		.changed = destination_changed,
 		.notice_arg = sp,
 	};
 
@@ -78,6 +86,7 @@ static int configure_domain(struct spoold *sp, const struct conf_domain *d)
 	destination_hint(d, &hint);
 	sched_domain_configure(sp->sched, domain, true, d->hold, sys_now());
 	sched_domain_hint(sp->sched, domain, buf_str(&hint), sys_now());
+	sched_domain_watch(sp->sched, domain, d->acceptance != ACCEPT_QUEUE, sys_now());
 	return 0;
 }
 
@@ -93,6 +102,7 @@ static int configure(struct spoold *sp)
 		if (domain->configured && !list_empty(&domain->entries))
 			log_warn("domain.not_configured", K_Z("domain", domain->name),
 				 K_INT("queued", domain->queued), K_INT("held", domain->held));
+		sched_domain_watch(sp->sched, domain, false, sys_now());
 		sched_domain_configure(sp->sched, domain, false, NEVER, sys_now());
 	}
 	for (size_t i = 0; i < sp->conf->domain_count; i++) {
@@ -128,6 +138,7 @@ static void init(struct spoold *sp, struct loop *loop, struct conf *conf)
 	sp->smtpout_gone_at = sys_now();
 	sp->accepting = true;
 	map_init(&sp->messages);
+	places_init(sp);
 	known_init(&sp->known);
 	finished_init(&sp->finished);
 	list_init(&sp->committing);
@@ -220,6 +231,7 @@ void spoold_free(struct spoold *sp)
 	}
 	map_done(&sp->messages);
 	known_done(&sp->known);
+	places_done(sp);
 	finished_done(&sp->finished);
 	sched_free(sp->sched);
 	if (sp->spool)
@@ -257,6 +269,8 @@ void spoold_message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 
 	if (channel_peer(ch) == LOCUM__PROCESS__SMTPIN)
 		append_message(tk, sp, ch, m);
+	else if (channel_peer(ch) == LOCUM__PROCESS__SMTPOUT)
+		places_message(tk, sp, ch, m);
 	else if (m->packet->body_case == LOCUM__PACKET__BODY_COMMAND_CLIENT)
 		command_client(sp, m->packet->command_client->uid, ipc_take_fd(m, 0));
 }

@@ -101,6 +101,7 @@ struct spoold {
 	size_t held_first, held_count;
 
 	struct known known;
+	struct map places[SMTPOUTS_MAX]; /* places.c: taken by each smtpout, by domain */
 
 	/* command.c */
 	struct list clients;
@@ -203,7 +204,17 @@ struct channel *deliver_smtpout(struct spoold *sp);
 /* What the spool gives is damaged: it stays where it is, is held, and the operator is told. */
 void deliver_unreadable(struct spoold *sp, struct message *m, int r);
 
+/* --- places.c: what smtpout may pass on live --- */
+void places_init(struct spoold *sp);
+void places_done(struct spoold *sp);
+void places_message(struct task *tk, struct spoold *sp, struct channel *ch, struct ipc_message *m);
+/* That smtpout ended: it left all its places. */
+void places_gone(struct spoold *sp, size_t smtpout);
+
 /* --- attempt.c: one delivery, one probe; both end in a report to the scheduler --- */
+enum sched_attempt attempt_tried(Locum__Attempt attempt);
+/* The destination's key; empty: not known. host may be NULL. */
+str attempt_destination(const Locum__Host *host);
 void attempt_delivery(struct spoold *sp, struct part *p);
 void attempt_probe(struct spoold *sp, const struct sched_action *action);
 

@@ -241,6 +241,18 @@ void stored_outcome(Locum__StoredState *state, const Locum__RecipientOutcome *ou
 	set_text(&r->host, host, REPLY_LEAST);
 }
 
+void stored_ambiguous(Locum__StoredState *state, nsec now_wall)
+{
+	static const char why[] =
+		"passed on live, and the primary's last reply was lost: it may have the message";
+
+	for (size_t i = 0; i < state->n_recipients; i++) {
+		state->recipients[i]->ambiguous = true;
+		set_text(&state->recipients[i]->reply, str_of(why), reply_max(state));
+	}
+	stored_event(state, now_wall, "ambiguous", STR_NONE, str_of(why));
+}
+
 static bool is_of(const Locum__StoredRecipient *r, uint32_t part)
 {
 	return part == PART_ALL || r->part == part;

@@ -38,6 +38,8 @@ Locum__MessageState stored_part(const Locum__StoredState *state, uint32_t part);
  * after all. */
 void stored_outcome(Locum__StoredState *state, const Locum__RecipientOutcome *outcome, str host,
 		    nsec now_wall);
+/* Every recipient may have been delivered already: whoever was to know never heard. With its event. */
+void stored_ambiguous(Locum__StoredState *state, nsec now_wall);
 /* Change every recipient of the part (or PART_ALL) that is in the right state; return how many were
  * changed. */
 size_t stored_hold(Locum__StoredState *state, uint32_t part, bool by_operator, str why);

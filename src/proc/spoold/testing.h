@@ -63,10 +63,13 @@ struct world {
 	unsigned states_told;
 	bool accepting;
 
-	/* Which offers it told: of a.example and b.example; seen: how many in all. */
+	/* Which offers it told: of a.example and b.example; seen: how many in all; and the states. */
 	unsigned offers_told, offers_begun;
 	uint32_t offers[2];
 	uint64_t offers_size[2];
+	unsigned states_of_domains;
+	Locum__PrimaryState state[2];
+	uint64_t destination[2];
 
 	/* the fake smtpout */
 	bool greets; /* and offers this */
@@ -254,6 +257,11 @@ static inline void fake_smtpin_offers(struct world *w, const Locum__PrimaryOffer
 	for (size_t i = 0; i < said->n_domains; i++) {
 		size_t n = said->domains[i]->domain[0] == 'b';
 
+		w->states_of_domains++;
+		w->state[n] = said->domains[i]->state;
+		w->destination[n] = said->domains[i]->destination;
+		if (!said->domains[i]->seen_wall)
+			continue;
 		w->offers_told++;
 		w->offers[n] = said->domains[i]->offers;
 		w->offers_size[n] = said->domains[i]->size_bytes;
@@ -509,7 +517,8 @@ static inline void envelope_make(struct envelope *x, unsigned n, const char *con
 }
 
 /* The result, or a negative errno. fd is closed. */
-static inline int append_envelope(struct task *tk, struct world *w, struct envelope *x, int fd)
+static inline int append_marked(struct task *tk, struct world *w, struct envelope *x, int fd,
+				bool ambiguous)
 {
 	_cleanup_(ipc_message_done) struct ipc_message reply = { 0 };
 	Locum__Append body = LOCUM__APPEND__INIT;
@@ -517,10 +526,16 @@ static inline int append_envelope(struct task *tk, struct world *w, struct envel
 
 	IPC_PACKET(p, APPEND, append, &body);
 	body.envelope = &x->e;
+	body.ambiguous = ambiguous;
 	r = ipc_call(tk, w->smtpin, &p, fd, &reply, task_in(tk, WAIT));
 	if (fd >= 0)
 		close(fd);
 	return r < 0 ? r : (int)reply.packet->appended->result;
+}
+
+static inline int append_envelope(struct task *tk, struct world *w, struct envelope *x, int fd)
+{
+	return append_marked(tk, w, x, fd, false);
 }
 
 static inline int append(struct world *w, unsigned n, const char *const *domains, size_t recipients,
