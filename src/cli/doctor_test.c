@@ -190,6 +190,55 @@ static void without_a_certificate_our_names_are_in_none(void **state)
 	assert_non_null(strstr(ran.out, "problem: mx2.example.net is in no certificate"));
 }
 
+/* What is wrong decides the exit status in both forms. */
+static void json_of_something_wrong_ends_with_1(void **state)
+{
+	struct made m = signed_one("DNS:mx2.example.net", 90 * DAY);
+	json_t *o;
+
+	(void)state;
+	examine(&m, &ca, AT_25, true);
+	assert_int_equal(ran.status, CLI_NOTHING);
+	o = json_loads(ran.out, 0, NULL);
+	assert_non_null(o);
+	assert_int_equal(json_array_size(json_object_get(o, "problems")), 1);
+	assert_non_null(strstr(json_string_value(json_array_get(json_object_get(o, "problems"), 0)),
+			       "backup.example.net is in no certificate"));
+	json_decref(o);
+	made_done(&m);
+}
+
+/* Nobody is shown it: its names, its end and its key are no facts about us. */
+static void a_certificate_of_a_listener_without_tls_counts_for_nothing(void **state)
+{
+	struct made m = signed_one("DNS:*.example.net", -1);
+	json_t *o, *listen;
+
+	(void)state;
+	examine(&m, NULL, AT_25 " tls = \"off\"", false);
+	assert_int_equal(ran.status, CLI_NOTHING);
+	assert_non_null(strstr(ran.out, "listen \"mx\" [::]:25, TLS off\n\n"));
+	assert_null(strstr(ran.out, "chain.pem"));
+	assert_null(strstr(ran.out, "_tcp."));
+	assert_non_null(strstr(ran.out, "problem: mx2.example.net is in no certificate"));
+	examine(&m, NULL, AT_25 " tls = \"off\"", true);
+	assert_int_equal(ran.status, CLI_NOTHING);
+	o = json_loads(ran.out, 0, NULL);
+	listen = json_array_get(json_object_get(o, "listen"), 0);
+	assert_string_equal(json_string_value(json_object_get(listen, "tls")), "off");
+	assert_int_equal(json_array_size(json_object_get(listen, "certificates")), 0);
+	json_decref(o);
+	made_done(&m);
+}
+
+static void a_domain_must_be_ours(void **state)
+{
+	(void)state;
+	RUN_ALONE(W("doctor"), W("--config"), W("good.conf"), W("example.edu"));
+	expect_error(CLI_NOTHING,
+		     "example.edu is no domain of good.conf; `locum check` lists them");
+}
+
 static int begin(void **state)
 {
 	ca = make_at(NOW_S, "ca", NULL, "EC", NULL, 365 * DAY);
@@ -210,6 +259,9 @@ int main(void)
 		cmocka_unit_test(json_says_the_same),
 		cmocka_unit_test(what_is_wrong_is_said),
 		cmocka_unit_test(without_a_certificate_our_names_are_in_none),
+		cmocka_unit_test(json_of_something_wrong_ends_with_1),
+		cmocka_unit_test(a_certificate_of_a_listener_without_tls_counts_for_nothing),
+		cmocka_unit_test(a_domain_must_be_ours),
 	};
 
 	setlocale(LC_CTYPE, "C.UTF-8");

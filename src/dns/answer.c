@@ -247,6 +247,14 @@ enum dns_status dns_read_status(str message, enum dns_type type)
 	return read_answer(message, type, take_nothing, NULL, &ttl);
 }
 
+bool dns_read_alias(str message)
+{
+	struct reader rd;
+
+	return reader_init(&rd, message) == 0 &&
+	       each_record(&rd, TYPE_CNAME, take_nothing, NULL) > 0;
+}
+
 const char *dns_status_text(enum dns_status status)
 {
 	switch (status) {

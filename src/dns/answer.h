@@ -58,4 +58,8 @@ void dns_read_names(str message, struct dns_names *ret);
 /* Only whether there are records of that type. */
 enum dns_status dns_read_status(str message, enum dns_type type);
 
+/* Whether the name that was asked for is another name for something (CNAME), which a host that takes mail must not be
+ * (RFC 2181 §10.3). */
+bool dns_read_alias(str message);
+
 const char *dns_status_text(enum dns_status status);

@@ -99,6 +99,22 @@ static void test_cnames_are_followed_in_any_order(void **state)
 	assert_int_equal(a.ttl, 50);
 }
 
+static void test_an_alias_is_seen(void **state)
+{
+	WRITER w;
+	WRITER v;
+
+	(void)state;
+	dns_start(&w, 0, "mail.a", DNS_A);
+	dns_put_target(&w, "alias.a", DNS_TYPE_CNAME, 50, "mail.a"); /* another name's */
+	put_a(&w, "mail.a", 300, 9);
+	assert_false(dns_read_alias(buf_str(&w.b)));
+	dns_start(&v, 3, "mail.a", DNS_A);
+	dns_put_target(&v, "mail.a", DNS_TYPE_CNAME, 50, "gone.a");
+	assert_true(dns_read_alias(buf_str(&v.b)));
+	assert_false(dns_read_alias(STR_NONE));
+}
+
 static void test_a_cname_loop_is_trouble(void **state)
 {
 	WRITER w;
@@ -342,6 +358,7 @@ int main(void)
 		cmocka_unit_test(test_records_that_name_no_host_are_still_records),
 		cmocka_unit_test(test_the_best_32_mx_records_are_kept),
 		cmocka_unit_test(test_cnames_are_followed_in_any_order),
+		cmocka_unit_test(test_an_alias_is_seen),
 		cmocka_unit_test(test_a_cname_loop_is_trouble),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_addresses),

@@ -2,40 +2,13 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "net/connect.h"
 #include "task/sys.h"
 
 #include <stdio.h>
 
 #define ORDER_BITS 16 /* of a route number: the seed of the order; the generation is above */
 #define ORDER_MASK (((uint64_t)1 << ORDER_BITS) - 1)
-
-/* 0 with a connected, non-blocking socket. */
-static int connect_to(struct task *tk, const struct addr *a, nsec deadline, int *ret_fd)
-{
-	struct sockaddr_storage sa;
-	socklen_t length = addr_to_sockaddr(a, &sa);
-	_cleanup_(closep) int fd = -1;
-	struct io io;
-	int r;
-
-	fd = sys_socket(sa.ss_family, SOCK_STREAM, 0);
-	if (fd < 0)
-		return fd;
-	r = sys_connect(fd, (struct sockaddr *)&sa, length);
-	if (r == -EINPROGRESS) {
-		r = io_init(&io, task_loop(tk), fd);
-		if (r < 0)
-			return r;
-		r = io_wait(tk, &io, IO_WRITE, deadline);
-		io_release(&io);
-		if (r == 0)
-			r = sys_connect_result(fd);
-	}
-	if (r < 0)
-		return r;
-	*ret_fd = TAKE_FD(fd);
-	return 0;
-}
 
 static void add_text(struct dialled *d, const char *more)
 {
@@ -70,7 +43,7 @@ static void try_addresses(struct task *tk, const struct known_route *k, uint32_t
 		nsec until = MIN(task_in(tk, DIAL_ADDRESS_WAIT), deadline);
 
 		addr_text(a, address);
-		r = connect_to(tk, a, until, &d->fd);
+		r = net_connect(tk, a, until, &d->fd);
 		if (r == 0) {
 			d->attempt = LOCUM__ATTEMPT__ATTEMPT_ANSWERED;
 			d->index = i;

@@ -1,0 +1,191 @@
+"""locum doctor DOMAIN: what it says of a domain whose DNS, primary or node is as it must be, and as it must not."""
+
+import json
+import time
+
+from common import ZONE, Cast
+from harness import check, wait_until
+from peers import DROP, STALL, Fake, Postfix
+from scenario import scenario
+
+
+def doctor(node, domain="example.test"):
+    """(exit status, {check: [(verdict, seen, todo)]}), asked from the node's own host."""
+    done = node.host.run(node.bin / "locum", "--config", node.config, "doctor", domain, "--json", check=False, timeout=40)
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        check(False, "no JSON", done.returncode, done.stdout[-300:], done.stderr[-900:])
+    found = {}
+    for c in answer.get("checks", []):
+        found.setdefault(c["check"], []).append((c["verdict"], c["seen"], c["todo"] or ""))
+    check(done.returncode == (1 if answer.get("wrong") else 0), "the exit status does not fit", done.returncode, answer)
+    return done.returncode, found
+
+
+def expect(found, name, verdict, *parts):
+    rows = found.get(name, [])
+    check(any(v == verdict and all(p in f"{seen} / {todo}" for p in parts) for v, seen, todo in rows),
+          f"{name} is not {verdict}", parts, rows or found)
+
+
+@scenario("doctor finds nothing wrong with a domain that is as it must be", seconds=60)
+def all_is_well(w):
+    cast = Cast(w, tls=True)
+    cast.postfix = Postfix(w.host("primary2", 11), mailboxes=("r", "postmaster")).start()
+    cast.dns.change(ZONE.replace("192.0.2.10", "192.0.2.11"))
+    status, found = doctor(cast.node)
+    check(status == 0, "something is wrong", found)
+    expect(found, "mx", "ok", "10 primary.example.test, 20 mx2.backup.test (us)")
+    expect(found, "mx host", "ok", "primary.example.test: 192.0.2.11")
+    expect(found, "mx host", "ok", "mx2.backup.test is this node: 192.0.2.20")
+    expect(found, "connect", "ok", "primary.example.test (192.0.2.11:25)")
+    expect(found, "extensions", "ok", "8BITMIME")
+    expect(found, "size", "ok", "takes 50M")
+    expect(found, "tls", "warn", "TLSv1.3", "self-signed certificate")
+    expect(found, "evidence", "warn", "neither XCLIENT nor XFORWARD", "--snippet")
+    expect(found, "postmaster", "ok", "taken: 250")
+    expect(found, "unknown user", "ok", "refused: 550 5.1.1")
+    expect(found, "locumd", "ok", "is unknown; waiting for it: 0")
+    check("rset=2" in cast.postfix.log() and "data=" not in cast.postfix.log(), "something was sent", cast.postfix.log()[-500:])
+    text = cast.mx2.run(cast.node.bin / "locum", "--config", cast.node.config, "doctor", "example.test").stdout
+    check(text.startswith("CHECK") and "\nevidence: let it believe" in text, "the table", text)
+
+
+NAMES = """
+primary.example.test. A 192.0.2.10
+other.example.test. A 192.0.2.11
+alias.example.test. CNAME primary.example.test.
+mx2.backup.test. A 192.0.2.20
+elsewhere.backup.test. A 192.0.2.99
+spare.backup.test. A 192.0.2.20
+"""
+
+# Requirement, MX records, options of the domain, what is seen: check, verdict, parts.
+RECORDS = (
+    ("nobody comes when no record names us", ("10 primary.example.test",), "",
+     (("mx", "wrong", "none of them is this node", "publish: example.test. IN MX 20 mx2.backup.test."),)),
+    ("without MX records nobody comes", (), "", (("mx", "wrong", "has no MX records"),)),
+    ("a null MX", ("0 .",), "", (("mx", "wrong", "takes no mail"),)),
+    ("we are no better than the primary", ("10 primary.example.test", "10 mx2.backup.test"), "",
+     (("mx", "wrong", "our preference 10 is no worse than the best other one, 10", "greater preference"),
+      ("route", "wrong", ""))),
+    ("the same with a primary that the configuration names", ("20 primary.example.test", "10 mx2.backup.test"),
+     'primary = {"192.0.2.10:25"}', (("mx", "warn", "our preference 10"), ("connect", "ok", "192.0.2.10:25"))),
+    ("nobody but us", ("10 mx2.backup.test",), "", (("mx", "wrong", "nobody but this node"),)),
+    ("an alias is no host for mail", ("10 alias.example.test", "20 mx2.backup.test"), "",
+     (("mx host", "warn", "alias.example.test is an alias (CNAME)"), ("mx", "ok", ""))),
+    ("a host without address", ("5 gone.example.test", "10 primary.example.test", "20 mx2.backup.test"), "",
+     (("mx host", "wrong", "gone.example.test: has no address"),)),
+    ("our address under a name that is not ours", ("10 primary.example.test", "20 spare.backup.test"), "",
+     (("mx", "ok", "20 spare.backup.test (us)"),
+      ("mx host", "warn", "spare.backup.test leads to this node", 'aliases = {"spare.backup.test"}'))),
+)
+
+
+@scenario("doctor sees our place among the MX records as the world does", seconds=90)
+def the_records(w):
+    cast = Cast(w, zone=NAMES, start=False)
+    cast.postfix.start()
+    for requirement, records, options, wanted in RECORDS:
+        cast.dns.change(NAMES + "".join(f"example.test. MX {r}.\n".replace("..", ".") for r in records))
+        cast.node.domains = {"example.test": options}
+        cast.node.write_config()
+        _, found = doctor(cast.node)
+        for name, verdict, *parts in wanted:
+            try:
+                expect(found, name, verdict, *parts)
+            except Exception as e:
+                raise type(e)(f"{requirement}: {e}") from None
+    cast.dns.change("elsewhere.test. A 192.0.2.9\n")
+    _, found = doctor(cast.node)
+    expect(found, "mx", "wrong", "does not exist in DNS")
+    # A name of ours that leads elsewhere.
+    cast.dns.change("example.test. MX 10 primary.example.test.\nexample.test. MX 20 mx2.backup.test.\n"
+                    "primary.example.test. A 192.0.2.10\nmx2.backup.test. A 192.0.2.99\n")
+    _, found = doctor(cast.node)
+    expect(found, "mx host", "warn", "mx2.backup.test is our name and leads to 192.0.2.99", "addresses = {")
+    check(cast.mx2.run(cast.node.bin / "locum", "--config", cast.node.config, "doctor", "nobody.test", check=False)
+          .returncode == 1, "a domain that is not ours")
+
+
+# Requirement, behaviour, extensions, what is seen.
+PRIMARIES = (
+    ("its greeting refuses us", {"CONNECT": "554 5.7.1 Your address is blocked"}, (),
+     (("smtp", "wrong", "said to the connection: 554 5.7.1 Your address is blocked"),)),
+    ("it hangs up", {"CONNECT": DROP}, (), (("smtp", "wrong", "connection lost at greeting"),)),
+    ("it speaks no SMTP", {"CONNECT": "SSH-2.0-OpenSSH_9.2"}, (), (("smtp", "wrong", "what it said is not SMTP at greeting"),)),
+    ("it greylists us", {"RCPT": "450 4.2.0 Greylisted, see http://postgrey.schweikert.ch"}, (),
+     (("postmaster", "warn", "it greylists us: 450 4.2.0 Greylisted", "exempt"),)),
+    ("no postmaster", {"RCPT": "550 5.1.1 No such user"}, (), (("postmaster", "wrong", "refused: 550 5.1.1"),)),
+    ("it takes everything", {}, (), (("unknown user", "warn", "is taken: 250 2.1.5 Ok"), ("postmaster", "ok", "taken"))),
+    ("it refuses the null reverse-path", {"MAIL": "550 5.7.1 No bounces here"}, (),
+     (("sender", "wrong", "MAIL FROM:<> is refused: 550 5.7.1 No bounces here"),)),
+    ("it closes in mid-session", {"RCPT": "421 4.7.0 Too many connections from you"}, (),
+     (("session", "wrong", "said to RCPT TO: 421 4.7.0 Too many connections"),)),
+    ("it takes larger mail than we do", {}, ("SIZE 104857600",),
+     (("size", "warn", "the primary takes 100M, we 50M", 'message_size = "100M"'),)),
+    ("it takes smaller mail", {}, ("SIZE 10485760",), (("size", "ok", "the primary takes 10M, which is what we announce"),)),
+    ("no STARTTLS", {}, (), (("tls", "warn", "STARTTLS is not offered"),)),
+    ("STARTTLS is refused", {"STARTTLS": "454 4.7.0 TLS not available"}, ("STARTTLS",),
+     (("tls", "warn", "STARTTLS is offered and then refused"), ("postmaster", "ok", ""))),
+    ("its TLS is broken", {"STARTTLS": "220 2.0.0 Go ahead"}, ("STARTTLS",),
+     (("tls", "warn", "at TLS handshake", "plain text"), ("postmaster", "ok", ""))),
+    ("XCLIENT", {}, ("XCLIENT NAME ADDR PORT PROTO HELO",), (("evidence", "ok", "XCLIENT"),)),
+    ("XFORWARD alone", {}, ("XFORWARD NAME ADDR",), (("evidence", "warn", "XFORWARD alone"),)),
+    ("a control character cannot reach the terminal", {"RCPT": "550 5.1.1 \x1b[2J"}, (),
+     (("postmaster", "wrong", "refused: 550 5.1.1 ?[2J"),)),
+)
+
+
+@scenario("doctor says what a primary does with mail from us, and never sends any", seconds=120)
+def the_primary(w):
+    cast = Cast(w, postfix=False, start=False)
+    fake = Fake(cast.primary).up()
+    for requirement, behaviour, extensions, wanted in PRIMARIES:
+        fake.behaviour, fake.extensions = behaviour, ["PIPELINING", *extensions]
+        _, found = doctor(cast.node)
+        for name, verdict, *parts in wanted:
+            try:
+                expect(found, name, verdict, *parts)
+            except Exception as e:
+                raise type(e)(f"{requirement}: {e}") from None
+        expect(found, "locumd", "warn", "locumd")
+    check(not fake.lines("DATA") and not fake.lines("BDAT"), "it went on to DATA", fake.transcript[-20:])
+    for _, line in fake.transcript:
+        if line.startswith("MAIL"):
+            check(line == "MAIL FROM:<>", "a sender was named", line)
+
+
+@scenario("doctor ends within 20 s whatever does not answer, and says what that was", seconds=150)
+def nothing_answers(w):
+    cast = Cast(w, postfix=False, start=False)
+
+    def within(what):
+        started = time.monotonic()
+        status, found = doctor(cast.node)
+        took = time.monotonic() - started
+        check(took < 20, f"{what}: {took:.1f} s")
+        check(status == 1, f"{what}: nothing is wrong?", found)
+        return found
+    expect(within("refused"), "connect", "wrong", "Connection refused")
+    fake = Fake(cast.primary, {"RCPT": STALL}).up()
+    expect(within("silent at RCPT"), "session", "wrong", "no answer in time at RCPT TO")
+    fake.behaviour = {"CONNECT": STALL}
+    expect(within("silent at the greeting"), "smtp", "wrong", "no answer in time at greeting")
+    cast.primary.cut_from(cast.mx2)
+    expect(within("cut off"), "connect", "wrong", "primary.example.test (192.0.2.10:25): no answer in time")
+    cast.dns.stop()
+    cast.dnshost.cut_from(cast.mx2)
+    found = within("no DNS")
+    expect(found, "mx", "wrong", "DNS does not say")
+
+
+@scenario("doctor and a running locumd agree about the primary, or doctor says that they do not", seconds=60)
+def the_daemon(w):
+    cast = Cast(w)
+    cast.send("one")
+    wait_until(lambda: cast.node.status()["messages"] == 1, 10, "no message waits")
+    wait_until(lambda: "unreachable" in str(doctor(cast.node)[1].get("locumd")), 15, "locumd does not notice", every=0.3)
+    _, found = doctor(cast.node)
+    expect(found, "locumd", "ok", "primary.example.test:25 is unreachable", "waiting for it: 1")
