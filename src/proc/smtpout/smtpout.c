@@ -79,6 +79,10 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 		forget_dns(tk, so);
 		return;
 	}
+	if (channel_peer(ch) == LOCUM__PROCESS__SMTPIN) {
+		lives_message(tk, so, ch, m);
+		return;
+	}
 	if (so->stopping) {
 		decline(tk, ch, m->packet, "smtpout is shutting down");
 		return;
@@ -108,6 +112,7 @@ static int acquire(struct task *tk, struct worker *w, struct sandbox_request *re
 static int serve(struct task *tk, struct worker *w)
 {
 	struct smtpout *so = w->arg;
+	int r;
 
 	(void)tk;
 	so->loop = w->loop;
@@ -115,7 +120,10 @@ static int serve(struct task *tk, struct worker *w)
 	group_init(&so->jobs, w->loop);
 	signal_init(&so->netd_came);
 	so->netd_wait = DIAL_NETD_WAIT;
-	return outbound_init(&so->outbound, w->loop, &so->dialer, so->tls, w->conf->hostname);
+	r = lives_init(so);
+	return r < 0 ? r
+		     : outbound_init(&so->outbound, w->loop, &so->dialer, so->tls,
+				     w->conf->hostname);
 }
 
 static void reconfigured(struct task *tk, struct worker *w)
@@ -150,6 +158,8 @@ static void peer_gone(struct worker *w, struct channel *ch)
 		so->netd = NULL;
 	if (so->spoold == ch)
 		so->spoold = NULL;
+	if (channel_peer(ch) == LOCUM__PROCESS__SMTPIN)
+		lives_forget(so, ch);
 }
 
 static void finish(struct task *tk, struct worker *w)
@@ -161,6 +171,7 @@ static void finish(struct task *tk, struct worker *w)
 		group_cancel(&so->jobs);
 		group_wait(tk, &so->jobs, NEVER);
 	}
+	lives_close(tk, so);
 	outbound_close(tk, &so->outbound, task_in(tk, QUIT_TIME));
 	outbound_done(&so->outbound);
 	tls_context_freep(&so->tls);
