@@ -5,12 +5,14 @@
 #include <stdlib.h>
 
 #define TEXT_MAX 512
-#define REFUSED_PAUSE NSEC_S  /* after a refused connection, while others still work */
-#define PROBE_RETRY NSEC_S    /* a probe that could not even be asked for */
-#define DEFERRED_STREAK_MAX 8 /* refused messages in a row that count as trouble */
-#define STALL (30 * NSEC_S)   /* a full window without any news: a primary that died silently? */
-#define LIVE_WINDOW 20u       /* places for live traffic at first */
-#define LIVE_WINDOW_BACK 5u   /* the same after an outage: doubles every round */
+#define REFUSED_PAUSE NSEC_S /* after a refused connection, when nothing else goes on */
+#define TRIAL_FIRST NSEC_S   /* from a refused connection to the next trial of one more than work */
+#define TRIAL_MAX (5 * NSEC_MINUTE) /* the wait doubles with each trial in a row that fails */
+#define PROBE_RETRY NSEC_S          /* a probe that could not even be asked for */
+#define DEFERRED_STREAK_MAX 8       /* refused messages in a row that count as trouble */
+#define STALL (30 * NSEC_S) /* a full window without any news: a primary that died silently? */
+#define LIVE_WINDOW 20u     /* places for live traffic at first */
+#define LIVE_WINDOW_BACK 5u /* the same after an outage: doubles every round */
 #define LATENCY_SMALL_BYTES 65536 /* larger messages tell about their size, not about the primary */
 #define LATENCY_SLACK (50 * NSEC_MS)
 #define LATENCY_LEAST_AGE (5 * NSEC_MINUTE)
@@ -149,17 +151,57 @@ static void halve(uint32_t *window, uint32_t *threshold, uint32_t *grown)
 	*grown = 0;
 }
 
-/* Once a round: what began before the last cut says nothing about the new window. The budget is
- * one: queue and live traffic give way together. */
+/* What began before it says nothing about the new windows. The budget is one: queue and live traffic
+ * give way together. */
+static void cut(struct sched *s, struct sched_destination *d)
+{
+	d->halved_epoch = ++s->epoch;
+	d->worked = d->trial = false;
+	d->live_old = d->live - d->live_stale;
+}
+
+/* Once a round. */
 static void window_halve(struct sched *s, struct sched_destination *d, const struct trial *t)
 {
 	if (t->before_cut)
 		return;
-	d->halved_epoch = ++s->epoch;
-	d->worked = false;
+	cut(s, d);
 	halve(&d->window, &d->threshold, &d->grown);
 	halve(&d->live_window, &d->live_threshold, &d->live_grown);
-	d->live_old = d->live - d->live_stale;
+}
+
+/* One was turned away while others go on: it takes so many. Who asks again and again for one more is a
+ * nuisance. */
+static void limit_learn(struct sched *s, struct sched_destination *d, nsec now)
+{
+	d->trial_wait = d->trial ? MIN(2 * d->trial_wait, TRIAL_MAX) : TRIAL_FIRST;
+	d->trial_at = after(now, d->trial_wait);
+	d->limit = MAX(destination_busy(d), 1u);
+	d->window = MIN(d->window, d->limit);
+	d->live_window = MIN(d->live_window, d->limit);
+	d->threshold = MAX(d->window, 2u);
+	d->live_threshold = MAX(d->live_window, 2u);
+	d->grown = d->live_grown = 0;
+	cut(s, d);
+}
+
+/* One more than the limit, once the places are full and it is time. It is taken when they were full of it
+ * for a round, and for a moment: a refusal comes sooner. */
+static void limit_try(struct sched_destination *d, uint32_t *window, uint32_t max, nsec now)
+{
+	uint32_t at_once = destination_busy(d) + 1;
+
+	if (!d->trial && at_once >= d->limit && now >= d->trial_at && *window < max) {
+		d->trial = true;
+		d->trial_at = now;
+		d->trial_worked = 0;
+		*window = d->limit + 1;
+	} else if (d->trial && at_once > d->limit && ++d->trial_worked > d->limit &&
+		   now - d->trial_at >= TRIAL_FIRST) {
+		d->trial = false;
+		d->trial_wait = TRIAL_FIRST;
+		d->limit++;
+	}
 }
 
 /* Doubles every round below the threshold, then one more a round. */
@@ -178,24 +220,17 @@ static void grow(uint32_t *window, uint32_t threshold, uint32_t *grown, uint32_t
 }
 
 /* By whose success it was. */
-static void window_grow(struct sched *s, struct sched_destination *d, const struct trial *t)
+static void window_grow(struct sched *s, struct sched_destination *d, const struct trial *t,
+			nsec now)
 {
-	if (t->live)
-		grow(&d->live_window, d->live_threshold, &d->live_grown, s->options.window_max);
+	uint32_t *window = t->live ? &d->live_window : &d->window;
+
+	if (d->limit && *window >= d->limit)
+		limit_try(d, window, s->options.window_max, now);
+	else if (t->live)
+		grow(window, d->live_threshold, &d->live_grown, s->options.window_max);
 	else
-		grow(&d->window, d->threshold, &d->grown, s->options.window_max);
-}
-
-/* A window that was never filled says nothing about how many are too many: this many were. */
-static void window_reached(struct sched_destination *d, const struct trial *t)
-{
-	uint32_t reached = destination_busy(d) + 1;
-
-	if (t->before_cut)
-		return;
-	d->live_window = MIN(d->live_window, reached);
-	if (t->live)
-		d->window = MIN(d->window, reached);
+		grow(window, d->threshold, &d->grown, s->options.window_max);
 }
 
 /* True when the primary answers so much slower than it can that more at once would only wait. */
@@ -250,6 +285,8 @@ static void start_anew(struct sched *s, struct sched_destination *d)
 	d->live_window = MIN(LIVE_WINDOW_BACK, s->options.window_max);
 	d->live_threshold = s->options.window_max;
 	d->live_old = 0;
+	d->limit = 0;
+	d->trial = false;
 	d->latency = d->latency_least = 0;
 }
 
@@ -325,7 +362,7 @@ static void answered_live(struct sched *s, struct sched_destination *d, const st
 	if (latency_rising(d, t, report->latency, now))
 		window_halve(s, d, t);
 	else
-		window_grow(s, d, t);
+		window_grow(s, d, t, now);
 	if (report->delivered)
 		set_text(d, STR_NONE);
 }
@@ -350,7 +387,7 @@ static void answered(struct sched *s, struct sched_destination *d, const struct 
 	if (latency_rising(d, t, report->latency, now))
 		window_halve(s, d, t);
 	else if (report->delivered)
-		window_grow(s, d, t);
+		window_grow(s, d, t, now);
 	if (report->delivered) {
 		d->deferred_streak = 0;
 		count_delivered(d, now);
@@ -374,9 +411,9 @@ static void refused(struct sched *s, struct sched_destination *d, const struct t
 		return;
 	}
 	set_text(d, report->text);
-	window_reached(d, t);
-	window_halve(s, d, t);
-	d->pause_until = after(now, REFUSED_PAUSE);
+	limit_learn(s, d, now);
+	if (destination_busy(d) == 0)
+		d->pause_until = after(now, REFUSED_PAUSE);
 }
 
 static void lost(struct sched *s, struct sched_destination *d, const struct trial *t,

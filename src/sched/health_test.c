@@ -106,7 +106,7 @@ static void a_canary_goes_first_and_a_refused_one_stops_the_rest(void **state)
 	world_done(&w);
 }
 
-static void a_421_among_successes_halves_the_window_once_a_round(void **state)
+static void a_421_among_successes_leaves_as_many_as_work(void **state)
 {
 	static struct mail mail[2000];
 	struct sched_destination *d;
@@ -120,10 +120,60 @@ static void a_421_among_successes_halves_the_window_once_a_round(void **state)
 	for (size_t i = 0; i < 10; i++)
 		w.pending[i].mode = REFUSING;
 	run(&w, w.latency);
-	assert_in_range(d->window, 16, 18);
+	assert_int_equal(d->window, 22);
 	assert_int_equal(d->health, HEALTH_UP);
 	run(&w, NSEC_MINUTE);
 	assert_int_equal(done_count(mail, 2000), 2000);
+	world_done(&w);
+}
+
+static void a_limit_of_connections_is_learned_and_kept(void **state)
+{
+	static const nsec latencies[] = { 2 * NSEC_MS, 50 * NSEC_MS, 700 * NSEC_MS };
+	static struct mail mail[20000];
+
+	for (size_t i = 0; i < ELEMENTS(latencies); i++) {
+		size_t capacity;
+
+		WORLD(25);
+		w.latency = latencies[i];
+		capacity = MIN((size_t)(5 * NSEC_MINUTE / w.latency), (size_t)20000);
+		w.primary[1].takes = 5;
+		for (size_t j = 0; j < capacity; j++)
+			send(&w, 1, &mail[j]);
+		run(&w, (nsec)capacity / 5 * w.latency);
+		/* Slow start, then a trial after 1, 2, 4 … 64 s. */
+		assert_true(done_count(mail, capacity) >= capacity * 95 / 100);
+		assert_true(w.primary[1].turned_away <= 3 + 7);
+		assert_int_equal(w.down, 0);
+		for (size_t j = 0; j < capacity; j++)
+			assert_true(mail[j].attempts <= 2);
+		world_done(&w);
+	}
+}
+
+static void a_limit_that_rose_or_was_none_is_left_behind(void **state)
+{
+	static struct mail mail[15000];
+	struct sched_destination *d;
+
+	WORLD(26);
+	w.primary[1].takes = 5;
+	for (size_t i = 0; i < 15000; i++)
+		send(&w, 1, &mail[i]);
+	run(&w, 10 * NSEC_S);
+	d = domain(&w, 1)->destination;
+	assert_int_equal(d->limit, 5);
+	w.primary[1].takes = 9;
+	run(&w, 25 * NSEC_S);
+	assert_int_equal(d->limit, 9);
+	/* Turned away for a moment only. */
+	w.primary[1].takes = 3;
+	run(&w, 2 * w.latency);
+	assert_in_range(d->window, 3, 8);
+	w.primary[1].takes = 9;
+	run(&w, 8 * NSEC_S);
+	assert_int_equal(d->limit, 9);
 	world_done(&w);
 }
 
@@ -320,7 +370,9 @@ int main(void)
 		cmocka_unit_test(while_it_is_down_nothing_is_tried_but_one_probe),
 		cmocka_unit_test(mail_flows_ten_seconds_after_the_primary_returns),
 		cmocka_unit_test(a_canary_goes_first_and_a_refused_one_stops_the_rest),
-		cmocka_unit_test(a_421_among_successes_halves_the_window_once_a_round),
+		cmocka_unit_test(a_421_among_successes_leaves_as_many_as_work),
+		cmocka_unit_test(a_limit_of_connections_is_learned_and_kept),
+		cmocka_unit_test(a_limit_that_rose_or_was_none_is_left_behind),
 		cmocka_unit_test(when_all_are_refused_at_once_it_is_down),
 		cmocka_unit_test(a_broken_connection_is_probed_before_anything_else_starts),
 		cmocka_unit_test(a_broken_connection_to_a_dead_primary_takes_it_down),

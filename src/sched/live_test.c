@@ -113,7 +113,7 @@ static void one_delivery_goes_beside_the_busiest_live_traffic(void **state)
 	world_done(&w);
 }
 
-static void a_421_beside_others_halves_what_was_reached(void **state)
+static void a_421_beside_others_leaves_as_many_places(void **state)
 {
 	struct sched_destination *d;
 
@@ -125,14 +125,22 @@ static void a_421_beside_others_halves_what_was_reached(void **state)
 		assert_true(take(&w, "d1"));
 	leave(&w, "d1", TRIED_REFUSING, false);
 	assert_int_equal(d->health, HEALTH_UP);
-	assert_int_equal(d->live_window, 3);
-	/* The others of this round say no more than the first. */
+	assert_int_equal(d->live_window, 5);
 	leave(&w, "d1", TRIED_REFUSING, false);
-	assert_int_equal(d->live_window, 3);
+	assert_int_equal(d->live_window, 4);
 	assert_int_equal(take_all(&w, "d1"), 0);
 	for (unsigned i = 0; i < 4; i++)
 		leave(&w, "d1", TRIED_ANSWERED, true);
-	assert_in_range(take_all(&w, "d1"), 3, 4);
+	assert_int_equal(take_all(&w, "d1"), 4);
+	/* One more, when it is time, and not again when that failed. */
+	w.now += NSEC_S;
+	leave(&w, "d1", TRIED_ANSWERED, true);
+	assert_int_equal(take_all(&w, "d1"), 2);
+	leave(&w, "d1", TRIED_REFUSING, false);
+	w.now += NSEC_S;
+	leave(&w, "d1", TRIED_ANSWERED, true);
+	assert_int_equal(take_all(&w, "d1"), 1);
+	assert_int_equal(d->limit, 4);
 	world_done(&w);
 }
 
@@ -296,7 +304,7 @@ int main(void)
 		cmocka_unit_test(what_the_primary_refuses_a_client_is_not_held_against_it),
 		cmocka_unit_test(the_budget_is_one_and_live_traffic_goes_first),
 		cmocka_unit_test(one_delivery_goes_beside_the_busiest_live_traffic),
-		cmocka_unit_test(a_421_beside_others_halves_what_was_reached),
+		cmocka_unit_test(a_421_beside_others_leaves_as_many_places),
 		cmocka_unit_test(a_421_alone_is_an_outage),
 		cmocka_unit_test(a_connection_lost_live_has_it_looked_at),
 		cmocka_unit_test(while_down_it_is_probed_with_nothing_queued),

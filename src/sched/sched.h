@@ -9,8 +9,9 @@
  *
  * Health belongs to the destination: while it is down no entry is tried, one cheap probe is. A
  * probe that succeeds lets one canary through, then the window doubles every round, and is halved
- * at trouble. What the primary says about one message or recipient is that entry's own back-off and
- * stops nobody else.
+ * at trouble. A 421 while others work is no trouble but a limit: the window is what works, and stays
+ * there. What the primary says about one message or recipient is that entry's own back-off and stops
+ * nobody else.
  *
  * Beside the queue goes *live* traffic: transactions that a client waits for while the primary
  * answers them. It takes *places* in the same budget, before the queue does.
@@ -107,6 +108,11 @@ struct sched_destination {
 	uint32_t live_want; /* places wanted at once of late: the queue stays out of them */
 	nsec live_want_at;
 	uint32_t halved_epoch;
+	/* So many at once, of the queue and live, it was seen to take, and no more; 0: not known. One more is
+	 * tried later each time that it is turned away. */
+	uint32_t limit, trial_worked;
+	nsec trial_at, trial_wait;
+	bool trial;                  /* a window is one above the limit, since trial_at */
 	nsec latency, latency_least; /* smoothed; running minimum. 0: none yet */
 	nsec latency_least_at;
 	bool draining;

@@ -31,8 +31,9 @@ enum mode {
 struct primary {
 	enum mode mode;
 	const char *key;
-	uint64_t attempts, probes, delivered;
+	uint64_t attempts, probes, delivered, turned_away;
 	uint32_t in_flight, in_flight_most;
+	uint32_t takes, taken; /* deliveries at once, by a quick 421 to the others; 0: any number */
 	nsec first_delivery;
 };
 
@@ -48,6 +49,7 @@ struct pending {
 	struct mail *mail; /* NULL: a probe */
 	uint64_t probe;
 	enum mode mode;
+	bool taken;
 	char domain[32];
 };
 
@@ -149,6 +151,15 @@ static inline void pend(struct world *w, const struct sched_action *a, struct pr
 		x->at = w->now + 10 * NSEC_MINUTE;
 	if (p->mode == SLOW_WHEN_BUSY && a->entry)
 		x->at = w->now + w->latency * (p->in_flight + 1);
+	if (!p->takes || !a->entry)
+		return;
+	x->taken = p->taken < p->takes;
+	p->taken += x->taken;
+	if (!x->taken) {
+		p->turned_away++;
+		x->mode = REFUSING;
+		x->at = w->now + w->latency / 10;
+	}
 }
 
 static inline void act(struct world *w, const struct sched_action *a)
@@ -211,6 +222,7 @@ static inline void finish(struct world *w, const struct pending *x)
 	if (x->mode == SLOW_WHEN_BUSY)
 		report.latency = w->latency * p->in_flight;
 	p->in_flight--;
+	p->taken -= x->taken;
 	if (fate == FATE_DONE) {
 		x->mail->done = true;
 		x->mail->done_at = w->now;
