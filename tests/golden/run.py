@@ -146,17 +146,21 @@ domain "ours.example" {{
 }}
 domain "listed.example" {{
     primary = {{"127.0.0.1:1"}}
+    acceptance = "queue"
     recipients = "file:{self.dir}/users"
 }}
 domain "strict.example" {{
     primary = {{"127.0.0.1:1"}}
+    acceptance = "queue"
     checks = {{"helo-literal=refuse", "helo-bare-word=off", "pipelining=refuse", "unknown-commands=refuse"}}
 }}
 domain "xn--bcher-kva.example" {{
     primary = {{"127.0.0.1:1"}}
+    acceptance = "queue"
 }}
 domain "any.example" {{
     primary = {{"127.0.0.1:1"}}
+    acceptance = "queue"
     recipients = "any"
 }}
 ''')

@@ -241,6 +241,11 @@ def children_of(pid):
     return found
 
 
+def spooled(options):
+    """The spool is what most scenarios are about: mail goes there unless a scenario says otherwise."""
+    return options if "acceptance" in options else f'{options} acceptance = "queue"'
+
+
 class Locum:
     """A node: writes its configuration, starts it, kills parts of it, asks it."""
 
@@ -266,7 +271,7 @@ class Locum:
         if self.dns:
             lines.append(f'dns {{ servers = {{"{self.dns}:53"}} }}')
         lines.append(self.extra if extra is None else extra)
-        lines += [f'domain "{d}" {{ {options} }}' for d, options in self.domains.items()]
+        lines += [f'domain "{d}" {{ {spooled(options)} }}' for d, options in self.domains.items()]
         if broken:
             lines.append(broken)
         self.config.write_text("\n".join(lines) + "\n")

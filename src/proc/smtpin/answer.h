@@ -18,6 +18,9 @@ enum answer {
 	ANSWER_START_ETRN,
 	ANSWER_GREETING,
 	ANSWER_SCREENED,    /* RCPT: a symbol refuses it */
+	ANSWER_ASK_PRIMARY, /* RCPT: what it says about the recipient that was named */
+	ANSWER_TO_SPOOL,    /* RCPT: the recipient that was named goes there */
+	ANSWER_PASSED,      /* the end of data: what the primary said */
 	ANSWER_FACTS_FIRST, /* RCPT: to be decided again once the facts are there */
 	ANSWER_QUEUED,
 
@@ -81,6 +84,8 @@ enum answer {
 	ANSWER_BUSY,
 	ANSWER_NOT_STORED,
 	ANSWER_TOO_MANY_RECIPIENTS,
+	ANSWER_OTHER_SERVER,
+	ANSWER_USE_PRIMARY,
 	ANSWER_RATE,
 
 	/* the last words of a session */

@@ -1,5 +1,4 @@
-/* A whole message to spoold, and what its reply means for the client. */
-#include "proc/smtpin/session.h"
+#include "proc/smtpin/handover.h"
 
 #include "base/log.h"
 #include "proc/smtpin/screen.h"
@@ -9,16 +8,6 @@
 #define APPEND_TIME (2 * NSEC_MINUTE)
 #define SPOOLD_AWAY_TIME (10 * NSEC_S)
 #define SPOOLD_AGAIN_TIME (20 * NSEC_MS)
-
-/* What one Append needs, in the transaction's arena: too much for a task's stack page. */
-struct handover {
-	Locum__Envelope envelope;
-	Locum__Client client;
-	Locum__Append append;
-	Locum__Packet packet;
-	char address[ADDR_TEXT_SIZE];
-	msg_id id;
-};
 
 static void fill_client(const struct session *s, struct handover *h)
 {
@@ -41,8 +30,7 @@ static void fill_client(const struct session *s, struct handover *h)
 	c->listener = (char *)session_listener(s);
 }
 
-static void fill_envelope(const struct session *s, const struct body *body, bool any_8bit,
-			  struct handover *h)
+static void fill_envelope(const struct session *s, struct handover *h)
 {
 	uint8_t random[10];
 	Locum__Envelope *e = &h->envelope;
@@ -55,9 +43,6 @@ static void fill_envelope(const struct session *s, const struct body *body, bool
 	e->id = (ProtobufCBinaryData){ sizeof(h->id.byte), h->id.byte };
 	e->client = &h->client;
 	e->hostname = (char *)s->settings->conf->hostname.p;
-	/* Clients forget to say BODY=8BITMIME; the next hop must know what it gets. */
-	e->body_8bitmime = e->body_8bitmime || (any_8bit && !e->body_binarymime);
-	e->body_bytes = body->bytes;
 }
 
 /* What more is known of the client, where there is more. 0 or -ENOMEM. */
@@ -132,29 +117,42 @@ static int append(struct task *tk, struct server *srv, struct handover *h, int b
 	}
 }
 
-enum answer session_hand_over(struct task *tk, struct session *s, const struct body *body,
-			      bool any_8bit, msg_id *ret_id)
+struct handover *handover_new(struct session *s)
 {
-	_cleanup_(ipc_message_done) struct ipc_message reply = { 0 };
 	struct handover *h = ARENA_NEW(transaction_arena(s->transaction), struct handover);
-	int r;
 
 	if (!h)
-		return ANSWER_NOT_STORED;
+		return NULL;
 	fill_client(s, h);
-	fill_envelope(s, body, any_8bit, h);
-	if (fill_evidence(s, h) < 0)
-		return ANSWER_NOT_STORED;
+	fill_envelope(s, h);
+	return fill_evidence(s, h) < 0 ? NULL : h;
+}
+
+void handover_has_body(struct handover *h, uint64_t bytes, bool any_8bit)
+{
+	Locum__Envelope *e = &h->envelope;
+
+	/* Clients forget to say BODY=8BITMIME; the next hop must know what it gets. */
+	e->body_8bitmime = e->body_8bitmime || (any_8bit && !e->body_binarymime);
+	e->body_bytes = bytes;
+}
+
+enum answer handover_to_spool(struct task *tk, struct session *s, struct handover *h, int body,
+			      bool ambiguous)
+{
+	_cleanup_(ipc_message_done) struct ipc_message reply = { 0 };
+	int r;
+
 	locum__append__init(&h->append);
 	h->append.envelope = &h->envelope;
+	h->append.ambiguous = ambiguous;
 	locum__packet__init(&h->packet);
 	h->packet.body_case = LOCUM__PACKET__BODY_APPEND;
 	h->packet.append = &h->append;
-	*ret_id = h->id;
 	/* Replies to what was pipelined before must not wait for the disk. */
 	r = stream_flush(tk, &s->stream, task_in(tk, APPEND_TIME));
 	if (r == 0)
-		r = append(tk, s->srv, h, body->fd, &reply);
+		r = append(tk, s->srv, h, body, &reply);
 	if (r < 0) {
 		log_warn("spool.unreachable", K_ID("id", h->id), K_ERR(r));
 		return ANSWER_NOT_STORED;

@@ -1,6 +1,8 @@
 #include "proc/smtpin/intake.h"
 
+#include "base/crc32c.h"
 #include "base/log.h"
+#include "proc/smtpin/live.h"
 #include "smtp/path.h"
 
 #define BLOCK_TIME (3 * NSEC_MINUTE) /* RFC 5321 §4.5.3.2.5 */
@@ -78,6 +80,7 @@ void intake_add(struct intake *in, str run)
 	if (!in->trace.done)
 		trace_feed(&in->trace, run);
 	hidden_dot_feed(&in->dot, run);
+	in->crc32c = crc32c(in->crc32c, run);
 	body_add(&in->body, run);
 }
 
@@ -118,14 +121,62 @@ enum answer intake_objection(const struct intake *in)
 	return error < 0 ? ANSWER_NO_SPACE : ANSWER_OK;
 }
 
-static void log_verdict(const struct intake *in, enum answer a, msg_id id)
+/* What became of the message. */
+struct verdict {
+	enum answer answer; /* ANSWER_QUEUED, ANSWER_PASSED, or a refusal of our own */
+	msg_id id;
+	/* ANSWER_PASSED: what the primary said to it */
+	struct ipc_message reply;
+	const Locum__LiveAnswer *said;
+};
+
+static bool is_taken(const struct verdict *v)
+{
+	return v->answer == ANSWER_QUEUED || (v->answer == ANSWER_PASSED && words_are_yes(v->said));
+}
+
+static bool is_later(const struct verdict *v)
+{
+	return v->answer == ANSWER_PASSED ? words_are_later(v->said)
+					  : answer_is_deferral(v->answer);
+}
+
+static const char *event_of(const struct verdict *v)
+{
+	if (is_taken(v))
+		return v->answer == ANSWER_PASSED ? "message.passed" : "message.accepted";
+	return is_later(v) ? "message.deferred" : "message.refused";
+}
+
+#define RESULT_FIELDS 3
+
+/* The fields that say what became of it; those behind them are LOG_END. */
+static void log_result(const struct verdict *v, char words[static WORDS_LOG_SIZE],
+		       struct log_field ret[static RESULT_FIELDS])
+{
+	size_t n = 0;
+
+	memset(ret, 0, RESULT_FIELDS * sizeof(*ret));
+	if (v->answer == ANSWER_QUEUED || v->answer == ANSWER_PASSED)
+		ret[n++] = (struct log_field)K_ID("id", v->id);
+	if (v->answer == ANSWER_PASSED) {
+		ret[n++] = (struct log_field)K_Z("host", v->said->host ? v->said->host->name : "");
+		ret[n++] = (struct log_field)K("reply", words_for_log(v->said, words));
+	} else if (v->answer != ANSWER_QUEUED)
+		ret[n++] = (struct log_field)K("reply", answer_line(v->answer));
+}
+
+static void log_verdict(const struct intake *in, const struct verdict *v)
 {
 	const struct session *s = in->s;
 	const char *tls = stream_tls_version(&s->stream);
 	size_t count = transaction_recipient_count(s->transaction);
 	const Locum__Recipient *first = transaction_recipient(s->transaction, 0);
-	char client[ADDR_TEXT_SIZE];
-	const struct log_field common[] = {
+	char client[ADDR_TEXT_SIZE], words[WORDS_LOG_SIZE];
+	struct log_field result[RESULT_FIELDS];
+
+	log_result(v, words, result);
+	const struct log_field fields[] = {
 		K("from", transaction_reverse_path(s->transaction)),
 		K("recipient", str_mem(first->address.data, first->address.len)),
 		K_INT("recipients", count),
@@ -133,17 +184,13 @@ static void log_verdict(const struct intake *in, enum answer a, msg_id id)
 		K_Z("helo", session_helo(s)),
 		K_Z("tls", tls ? tls : "none"),
 		K_INT("bytes", in->body.bytes),
-		a == ANSWER_QUEUED ? (struct log_field)K_ID("id", id)
-				   : (struct log_field)K("reply", answer_line(a)),
+		result[0],
+		result[1],
+		result[2],
 		{ .kind = LOG_END },
 	};
 
-	if (a == ANSWER_QUEUED)
-		log_event(LOG_INFO, "message.accepted", common);
-	else if (answer_is_deferral(a))
-		log_event(LOG_WARN, "message.deferred", common);
-	else
-		log_event(LOG_INFO, "message.refused", common);
+	log_event(!is_taken(v) && is_later(v) ? LOG_WARN : LOG_INFO, event_of(v), fields);
 }
 
 /* The client's rates, and that it brings mail that is wanted here. */
@@ -155,51 +202,88 @@ static void remember(struct session *s)
 	server_remember_good(s->srv, &s->client);
 }
 
-static void count_verdict(struct session *s, enum answer a)
+static void count_verdict(struct session *s, const struct verdict *v)
 {
-	if (a == ANSWER_QUEUED) {
+	if (is_taken(v)) {
 		s->messages++;
 		remember(s);
-	} else if (answer_is_deferral(a))
+	} else if (is_later(v))
 		s->srv->counters.deferred_total++;
 	else
 		s->srv->counters.refused_total++;
 }
 
-static int write_verdict(struct task *tk, struct session *s, enum answer a, msg_id id)
+static int write_verdict(struct task *tk, struct session *s, const struct verdict *v)
 {
 	static const char start[] = "250 2.0.0 Ok: queued as ";
 	char text[sizeof(start) + ID_TEXT_LENGTH + 2];
 
-	if (a != ANSWER_QUEUED)
-		return session_answer(tk, s, a);
+	if (v->answer == ANSWER_PASSED)
+		return session_pass_words(tk, s, v->said);
+	if (v->answer != ANSWER_QUEUED)
+		return session_answer(tk, s, v->answer);
 	memcpy(text, start, sizeof(start) - 1);
-	id_text(id, text + sizeof(start) - 1);
+	id_text(v->id, text + sizeof(start) - 1);
 	memcpy(text + sizeof(start) - 1 + ID_TEXT_LENGTH, "\r\n", 2);
 	return session_write(tk, s, str_mem(text, sizeof(start) - 1 + ID_TEXT_LENGTH + 2));
 }
 
-int intake_conclude(struct task *tk, struct intake *in)
+/* The primary's verdict, where it has one: ANSWER_PASSED; else ours, once the message is in the spool. The client is
+ * asked to come again where the primary may have it and the spool has not: any code will do but one that says why not here. */
+static enum answer pass_on(struct task *tk, struct intake *in, struct verdict *v)
 {
 	struct session *s = in->s;
-	msg_id id = { 0 };
+	struct handover *h = handover_new(s);
+	bool ambiguous = false;
 	enum answer a;
+
+	if (!h)
+		return ANSWER_NOT_STORED;
+	v->id = h->id;
+	handover_has_body(h, in->body.bytes, in->any_8bit);
+	if (transaction_way(s->transaction)->kind == WAY_LIVE) {
+		switch (live_send(tk, s, h, in->body.fd, in->crc32c, &v->reply, &v->said)) {
+		case LOCUM__LIVE_WAY__LIVE_REPLY:
+			return ANSWER_PASSED;
+		case LOCUM__LIVE_WAY__LIVE_AMBIGUOUS:
+			ambiguous = true;
+			break;
+		default:
+			break;
+		}
+	}
+	v->said = NULL;
+	/* The process ends: the client comes again, and a second copy of what the primary may have helps nobody. */
+	if (task_cancelled(tk))
+		return ANSWER_NOT_STORED;
+	a = handover_to_spool(tk, s, h, in->body.fd, ambiguous);
+	return ambiguous && a != ANSWER_QUEUED ? ANSWER_NOT_STORED : a;
+}
+
+int intake_conclude(struct task *tk, struct intake *in)
+{
+	struct verdict v = { .answer = ANSWER_OK };
+	int r;
 
 	trace_end(&in->trace);
 	hidden_dot_finish(&in->dot);
 	body_finish(&in->body);
-	a = intake_objection(in);
-	if (a == ANSWER_OK)
-		a = session_hand_over(tk, s, &in->body, in->any_8bit, &id);
-	count_verdict(s, a);
-	log_verdict(in, a, id);
-	return write_verdict(tk, s, a, id);
+	v.answer = intake_objection(in);
+	if (v.answer == ANSWER_OK)
+		v.answer = pass_on(tk, in, &v);
+	count_verdict(in->s, &v);
+	log_verdict(in, &v);
+	r = write_verdict(tk, in->s, &v);
+	ipc_message_done(&v.reply);
+	return r;
 }
 
 void intake_refuse(struct intake *in, enum answer a)
 {
-	count_verdict(in->s, a);
-	log_verdict(in, a, (msg_id){ 0 });
+	const struct verdict v = { .answer = a };
+
+	count_verdict(in->s, &v);
+	log_verdict(in, &v);
 }
 
 enum answer intake_give_up(struct intake *in, int r)

@@ -3,7 +3,8 @@
  * verdict at its end. It lives in the transaction's arena and ends with it at the latest: session->intake,
  * NULL before the first octet.
  *
- * Order of refusals: too large, bare CR/LF, hidden dot, loop, hops, no room here, then spoold's answer.
+ * Order of refusals: too large, bare CR/LF, hidden dot, loop, hops, no room here, then the primary's answer where the
+ * transaction is live, then spoold's.
  */
 #pragma once
 
@@ -29,6 +30,7 @@ struct intake {
 	bool bare; /* a line end that is not CRLF */
 	bool any_8bit;
 	uint64_t bytes_max;
+	uint32_t crc32c; /* of the octets so far */
 	bool looped;
 };
 

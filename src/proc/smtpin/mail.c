@@ -1,6 +1,7 @@
 #include "proc/smtpin/mail.h"
 
 #include "base/log.h"
+#include "proc/smtpin/live.h"
 #include "proc/smtpin/recipient.h"
 #include "proc/smtpin/screen.h"
 
@@ -90,7 +91,60 @@ int mail_write_refusal(struct task *tk, struct session *s, int symbol)
 	return r < 0 ? r : session_write(tk, s, STR("\r\n"));
 }
 
-static enum answer add_recipient(struct session *s, const struct smtp_command *c)
+/* While the primary is up its backup takes mail only of those it knows, and of those that keep coming back: they do not
+ * reach it. */
+static enum answer check_preference(struct session *s, const struct recipient *r,
+				    const struct offer *o)
+{
+	if (r->domain->acceptance != ACCEPT_DEFER || o->state != LOCUM__PRIMARY_STATE__PRIMARY_UP)
+		return ANSWER_OK;
+	if (s->trusted || server_favours(s->srv, &s->client) ||
+	    server_is_patient(s->srv, &s->client, transaction_reverse_path(s->transaction),
+			      r->address))
+		return ANSWER_OK;
+	return ANSWER_USE_PRIMARY;
+}
+
+static enum way_step next_step(const struct session *s, const struct conf_domain *d, struct offer o)
+{
+	const struct transaction *t = s->transaction;
+
+	/* Without smtpout nobody can be asked; one that is asked already will be found away. */
+	if (!s->srv->smtpout)
+		o.state = LOCUM__PRIMARY_STATE__PRIMARY_NO_ROUTE;
+	return way_next(transaction_way(s->transaction), transaction_recipient_count(t) > 0, d, &o);
+}
+
+static enum answer choose_way(struct session *s, const struct conf_domain *d, const struct offer *o)
+{
+	struct way *w = transaction_way(s->transaction);
+
+	switch (next_step(s, d, *o)) {
+	case STEP_LIVE:
+		if (!way_is_to(w, d, o))
+			live_leave(s);
+		way_to_primary(w, d, o);
+		return ANSWER_ASK_PRIMARY;
+	case STEP_SPOOL:
+		return ANSWER_TO_SPOOL;
+	case STEP_ELSEWHERE:
+		break;
+	}
+	return ANSWER_OTHER_SERVER;
+}
+
+/* Ours, not the primary's: what is to be said against it before anybody else is asked. */
+static enum answer check_recipient(struct session *s, const struct recipient *r,
+				   const struct offer *o)
+{
+	enum answer a = check_needs(s->transaction, o);
+
+	if (a == ANSWER_OK)
+		a = check_symbols(s, r->domain);
+	return a == ANSWER_OK ? check_preference(s, r, o) : a;
+}
+
+static enum answer name_recipient(struct session *s, const struct smtp_command *c)
 {
 	const struct conf *conf = s->settings->conf;
 	char text[SMTP_PLAIN_SIZE];
@@ -109,16 +163,53 @@ static enum answer add_recipient(struct session *s, const struct smtp_command *c
 		break;
 	}
 	offers_of(&s->srv->offers, recipient.domain->name, &offer);
-	a = check_needs(s->transaction, &offer);
-	if (a == ANSWER_OK)
-		a = check_symbols(s, recipient.domain);
+	a = check_recipient(s, &recipient, &offer);
 	if (a != ANSWER_OK)
 		return a;
-	if (transaction_add_recipient(s->transaction, c, recipient.address, recipient.domain->name,
-				      conf->limits.recipients) < 0)
+	switch (transaction_name_recipient(s->transaction, c, recipient.address,
+					   recipient.domain->name, conf->limits.recipients)) {
+	case 0:
+		return choose_way(s, recipient.domain, &offer);
+	case -EALREADY:
+		return ANSWER_RECIPIENT_OK;
+	default:
 		return ANSWER_TOO_MANY_RECIPIENTS;
-	transaction_limit_size(s->transaction, offer.size_bytes);
+	}
+}
+
+void mail_take_recipient(struct session *s)
+{
+	struct transaction *t = s->transaction;
+	struct offer offer;
+
+	offers_of(&s->srv->offers, str_of(transaction_named(t)->domain), &offer);
+	transaction_take_named(t);
+	transaction_limit_size(t, offer.size_bytes);
+}
+
+enum answer mail_spool_recipient(struct task *tk, struct session *s)
+{
+	(void)tk; /* nobody is asked */
+	live_leave(s);
+	way_to_spool(transaction_way(s->transaction));
+	mail_take_recipient(s);
 	return ANSWER_RECIPIENT_OK;
+}
+
+void mail_log_refused(struct session *s, const Locum__LiveAnswer *said)
+{
+	const Locum__Recipient *r = transaction_named(s->transaction);
+	char client[ADDR_TEXT_SIZE], text[WORDS_LOG_SIZE];
+	bool later = words_are_later(said);
+
+	s->srv->counters.deferred_total += later;
+	s->srv->counters.refused_total += !later;
+	log_info(later ? "recipient.deferred" : "recipient.refused",
+		 K("recipient", str_mem(r->address.data, r->address.len)),
+		 K("from", transaction_reverse_path(s->transaction)),
+		 K_Z("client", addr_ip_text(&s->client, client)), K_Z("helo", session_helo(s)),
+		 K_Z("host", said->host ? said->host->name : ""),
+		 K("reply", words_for_log(said, text)));
 }
 
 /* Who had enough for this hour may try again later; what it has begun it may still end. */
@@ -142,7 +233,7 @@ enum answer do_rcpt(struct session *s, const struct smtp_command *c)
 	a = check_rates(s);
 	if (a != ANSWER_OK)
 		return a;
-	a = add_recipient(s, c);
+	a = name_recipient(s, c);
 	if (answer_is_refusal(a))
 		log_recipient_refused(s, c, a);
 	return a;

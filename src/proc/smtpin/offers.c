@@ -77,13 +77,32 @@ static uint64_t body_bytes(uint64_t size_bytes)
 	return size_bytes - MIN(size_bytes / 2, OFFER_HEADERS_BYTES);
 }
 
+/* Primaries come and go more often than they change what they offer, and only that has to be counted again. */
+static void keep(struct offers *o, struct known *k, const Locum__DomainOffers *d)
+{
+	const unsigned offers = k->offer.offers;
+	const uint64_t size_bytes = k->offer.size_bytes;
+	const bool seen = k->seen;
+
+	k->offer.state = d->state;
+	k->offer.destination = d->destination;
+	if (d->seen_wall) {
+		k->seen = true;
+		k->offer.offers = d->offers;
+		k->offer.size_bytes = body_bytes(d->size_bytes);
+	}
+	if (seen != k->seen || offers != k->offer.offers || size_bytes != k->offer.size_bytes)
+		changed(o);
+}
+
 int offers_update(struct offers *o, const Locum__PrimaryOffers *said)
 {
 	int result = 0;
 
-	changed(o);
-	if (said->first)
+	if (said->first) {
+		changed(o);
 		forget(o);
+	}
 	for (size_t i = 0; i < said->n_domains; i++) {
 		const Locum__DomainOffers *d = said->domains[i];
 		struct known *k = find(o, str_of(d->domain));
@@ -91,10 +110,8 @@ int offers_update(struct offers *o, const Locum__PrimaryOffers *said)
 
 		if (r < 0)
 			result = r;
-		if (r < 0 || d->seen_wall == 0)
-			continue;
-		k->seen = true;
-		k->offer = (struct offer){ d->offers, body_bytes(d->size_bytes) };
+		else
+			keep(o, k, d);
 	}
 	return result;
 }

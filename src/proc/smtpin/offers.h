@@ -1,6 +1,6 @@
 /*
- * offers: what the primaries said they can do when they were last seen, as spoold tells it
- * (PrimaryOffers), and what we may therefore announce ourselves; docs/decisions/0005 has the
+ * offers: what the primaries said they can do when they were last seen, and how they are now, as spoold tells it
+ * (PrimaryOffers); and what we may therefore announce ourselves: docs/decisions/0005 has the
  * reasons. One struct a process, in struct server. Nothing here parks.
  *
  * Bounded by the configured domains: spoold says no others, and begins anew (`first`) whenever its
@@ -24,7 +24,9 @@
 /* Of one domain's primary. */
 struct offer {
 	unsigned offers; /* enum ehlo_extension; EHLO_STARTTLS too when it was spoken to over TLS */
-	uint64_t size_bytes; /* of a body, without our headers; 0: it did not say */
+	uint64_t size_bytes;       /* of a body, without our headers; 0: it did not say */
+	Locum__PrimaryState state; /* as spoold sees it now */
+	uint64_t destination;      /* equal numbers: one primary; 0: not known */
 };
 
 /* What depends on the primaries. The rest is ours alone and always announced. */
@@ -48,7 +50,8 @@ void offers_done(struct offers *o);
 
 /* What spoold sent. 0 or -ENOMEM: what did not fit counts as never seen. */
 int offers_update(struct offers *o, const Locum__PrimaryOffers *said);
-/* Of the domain, case ignored. False: its primary was never seen, *ret_offer is all zero. */
+/* Of the domain, case ignored. False: its primary was never seen, and offers nothing; of one that spoold never spoke of
+ * all is zero. */
 bool offers_of(const struct offers *o, str domain, struct offer *ret_offer);
 /* Does it offer all of these (enum ehlo_extension, or-ed)? */
 static inline bool offer_has(const struct offer *o, unsigned extensions)

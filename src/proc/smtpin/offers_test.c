@@ -227,12 +227,52 @@ static void first_forgets_what_was_said_before(void **state)
 	offers_done(&o);
 }
 
+static void say_state(struct offers *o, const char *domain, Locum__PrimaryState state,
+		      uint64_t destination)
+{
+	Locum__PrimaryOffers said = LOCUM__PRIMARY_OFFERS__INIT;
+	Locum__DomainOffers d = LOCUM__DOMAIN_OFFERS__INIT, *all[] = { &d };
+
+	d.domain = (char *)domain;
+	d.state = state;
+	d.destination = destination;
+	said.domains = all;
+	said.n_domains = 1;
+	assert_int_equal(offers_update(o, &said), 0);
+}
+
+/* How a primary is now says nothing of what it offers, which it may never have said. */
+static void test_a_state_is_known_of_primaries_never_seen(void **state)
+{
+	struct offers o;
+	struct offer offer;
+
+	(void)state;
+	offers_init(&o);
+	say_state(&o, "a.example", LOCUM__PRIMARY_STATE__PRIMARY_UNREACHABLE, 7);
+	assert_false(offers_of(&o, STR("A.example"), &offer));
+	assert_int_equal(offer.state, LOCUM__PRIMARY_STATE__PRIMARY_UNREACHABLE);
+	assert_int_equal(offer.destination, 7);
+	say(&o, false, "a.example", EHLO_DSN, 10000);
+	assert_true(offers_of(&o, STR("a.example"), &offer));
+	assert_int_equal(offer.state, LOCUM__PRIMARY_STATE__PRIMARY_UNKNOWN);
+	say_state(&o, "a.example", LOCUM__PRIMARY_STATE__PRIMARY_UP, 8);
+	assert_true(offers_of(&o, STR("a.example"), &offer));
+	assert_int_equal(offer.state, LOCUM__PRIMARY_STATE__PRIMARY_UP);
+	assert_int_equal(offer.destination, 8);
+	assert_true(offer_has(&offer, EHLO_DSN) && offer.size_bytes);
+	assert_false(offers_of(&o, STR("b.example"), &offer));
+	assert_int_equal(offer.state, LOCUM__PRIMARY_STATE__PRIMARY_UNKNOWN);
+	offers_done(&o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_announced),
 		cmocka_unit_test(a_change_is_announced_at_once),
 		cmocka_unit_test(first_forgets_what_was_said_before),
+		cmocka_unit_test(test_a_state_is_known_of_primaries_never_seen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

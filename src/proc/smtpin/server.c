@@ -120,6 +120,20 @@ void server_remember_good(struct server *srv, const struct addr *client)
 	client_memory_good(srv->memory, client, sys_now_wall());
 }
 
+bool server_is_patient(struct server *srv, const struct addr *client, str reverse_path,
+		       str recipient)
+{
+	uint64_t seed[2];
+
+	if (!srv->patience) {
+		sys_random(seed, sizeof(seed));
+		/* Without memory nobody can be told from anybody: all are taken. */
+		if (patience_new(seed, &srv->patience) < 0)
+			return true;
+	}
+	return patience_try(srv->patience, client, reverse_path, recipient, loop_now(srv->loop));
+}
+
 /* Lines of one kind: one in ten seconds, however many there are. */
 static bool may_log(struct server *srv, struct rare_line *line)
 {
@@ -412,4 +426,6 @@ void server_shutdown(struct task *tk, struct server *srv, const nsec *finish_by)
 	settings_unref(srv->settings);
 	srv->settings = NULL;
 	offers_done(&srv->offers);
+	patience_free(srv->patience);
+	srv->patience = NULL;
 }

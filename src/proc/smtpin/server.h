@@ -13,6 +13,7 @@
 #include "proc/client_table.h"
 #include "proc/smtpin/answer.h"
 #include "proc/smtpin/offers.h"
+#include "proc/smtpin/patience.h"
 #include "proc/smtpin/rates.h"
 #include "proc/smtpin/stress.h"
 #include "proc/worker.h"
@@ -44,6 +45,8 @@ struct server {
 	uint32_t session_count;
 	struct client_table *clients; /* what all smtpin share; there before the first listener */
 	struct client_memory *memory; /* likewise */
+	struct patience *patience;    /* NULL: nobody was asked for it yet */
+	uint64_t lives;               /* transactions that went live so far: their numbers */
 	struct stress_gauge stress;
 	struct body_budget budget;
 	unsigned lookups; /* questions to netd under way */
@@ -87,6 +90,9 @@ void server_count(struct server *srv, const struct addr *client, enum client_cou
 int server_check_rates(struct server *srv, const struct addr *client);
 /* A message of this client's was accepted: it is known as good from now on. */
 void server_remember_good(struct server *srv, const struct addr *client);
+/* It is told to use the better MX: did it come back often enough? Each call is one try. */
+bool server_is_patient(struct server *srv, const struct addr *client, str reverse_path,
+		       str recipient);
 /* The random part of an id. */
 void server_random(struct server *srv, uint8_t random[static 10]);
 void server_start_counters(struct server *srv);

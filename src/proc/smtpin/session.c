@@ -6,6 +6,7 @@
 #include "proc/smtpin/etrn.h"
 #include "proc/smtpin/hello.h"
 #include "proc/smtpin/intake.h"
+#include "proc/smtpin/live.h"
 #include "proc/smtpin/mail.h"
 #include "proc/smtpin/rates.h"
 #include "proc/smtpin/screen.h"
@@ -56,6 +57,16 @@ int session_answer(struct task *tk, struct session *s, enum answer a)
 	return session_write(tk, s, answer_text(a));
 }
 
+int session_pass_words(struct task *tk, struct session *s, const Locum__LiveAnswer *said)
+{
+	char text[WORDS_LINE_BYTES];
+	int r = 0;
+
+	for (size_t i = 0; i < words_lines(said) && r == 0; i++)
+		r = session_write(tk, s, words_line(said, i, text));
+	return r;
+}
+
 const char *session_listener(const struct session *s)
 {
 	/* Strings of a conf are NUL-terminated in its arena. */
@@ -94,8 +105,10 @@ uint64_t session_symbols(const struct session *s)
 
 void session_end_transaction(struct session *s)
 {
-	if (s->transaction)
+	if (s->transaction) {
+		live_leave(s);
 		told_forget_forward(s);
+	}
 	intake_end(s);
 	transaction_free(s->transaction);
 	s->transaction = NULL;
@@ -378,6 +391,42 @@ static int just_say(struct task *tk, struct session *s, enum answer a, enum answ
 	return *ret_last_words ? -EPROTO : 0;
 }
 
+/* The primary's words, which count against the client as ours would. */
+static int pass_words(struct task *tk, struct session *s, const Locum__LiveAnswer *said,
+		      enum answer *ret_last_words)
+{
+	enum answer like = words_mean_unknown(said) ? ANSWER_NO_SUCH_USER : ANSWER_RECIPIENT_OK;
+	int r = wait_in_tarpit(tk, s, like);
+
+	if (r < 0) {
+		*ret_last_words = words_for(s, r);
+		return r;
+	}
+	r = session_pass_words(tk, s, said);
+	if (r == 0)
+		count_wrong(s, like);
+	return r;
+}
+
+static int spool_recipient(struct task *tk, struct session *s, enum answer *ret_last_words)
+{
+	return just_say(tk, s, mail_spool_recipient(tk, s), ret_last_words);
+}
+
+static int ask_primary(struct task *tk, struct session *s, enum answer *ret_last_words)
+{
+	_cleanup_(ipc_message_done) struct ipc_message reply = { 0 };
+	const Locum__LiveAnswer *said;
+
+	if (live_ask(tk, s, &reply, &said) != LOCUM__LIVE_WAY__LIVE_REPLY)
+		return spool_recipient(tk, s, ret_last_words);
+	if (words_are_yes(said))
+		mail_take_recipient(s);
+	else
+		mail_log_refused(s, said);
+	return pass_words(tk, s, said, ret_last_words);
+}
+
 /* The octets behind a BDAT that is refused come before the refusal. */
 static int refuse_chunk(struct task *tk, struct session *s, const struct decision *d,
 			enum answer *ret_last_words)
@@ -410,6 +459,10 @@ static int act(struct task *tk, struct session *s, const struct decision *d,
 		return hello_greet(tk, s);
 	if (d->answer == ANSWER_SCREENED)
 		return mail_write_refusal(tk, s, d->symbol);
+	if (d->answer == ANSWER_ASK_PRIMARY)
+		return ask_primary(tk, s, ret_last_words);
+	if (d->answer == ANSWER_TO_SPOOL)
+		return spool_recipient(tk, s, ret_last_words);
 	if (d->verb == SMTP_BDAT && d->chunk_bytes)
 		return refuse_chunk(tk, s, d, ret_last_words);
 	return just_say(tk, s, d->answer, ret_last_words);

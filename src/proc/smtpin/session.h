@@ -64,6 +64,8 @@ void session_start(struct server *srv, size_t listen_index, int fd, const struct
 ssize_t session_fill(struct task *tk, struct session *s, nsec deadline);
 int session_write(struct task *tk, struct session *s, str reply);
 int session_answer(struct task *tk, struct session *s, enum answer a);
+/* What the primary said. */
+int session_pass_words(struct task *tk, struct session *s, const Locum__LiveAnswer *said);
 
 /* Without a transaction, if there was one; and without what HELO or EHLO said. */
 void session_end_transaction(struct session *s);
@@ -85,12 +87,6 @@ int session_take_chunk(struct task *tk, struct session *s, uint64_t bytes, bool 
 		       bool *ret_over, enum answer *ret_last_words);
 /* Those behind one that was not: thrown away. -EFBIG: too many to do so. */
 int session_skip_chunk(struct task *tk, struct session *s, uint64_t bytes);
-
-/* handover.c: envelope and sealed body to spoold. ANSWER_QUEUED only once spoold said that the message is
- * on stable storage. */
-struct body;
-enum answer session_hand_over(struct task *tk, struct session *s, const struct body *body,
-			      bool any_8bit, msg_id *ret_id);
 
 const char *session_listener(const struct session *s);
 /* As told by a trusted server, or as the client said; empty before HELO. */

@@ -8,6 +8,8 @@
 #define RECIPIENT_EXTRA_BYTES 32
 #define RECIPIENTS_FIRST 4
 #define ARENA_MAX (1024 * 1024)
+/* Recipients that were named and not taken stay in the arena: past this no more, the message needs some too. */
+#define NAMED_ARENA_MAX (ARENA_MAX / 2)
 
 struct transaction {
 	struct arena arena;
@@ -19,7 +21,10 @@ struct transaction {
 	str envid; /* xtext, as all that comes from DSN parameters */
 	Locum__Recipient **recipient;
 	size_t recipient_count, recipient_room;
-	size_t envelope_bytes; /* packed, an upper bound */
+	size_t envelope_bytes;   /* packed, an upper bound */
+	Locum__Recipient *named; /* not taken yet */
+	size_t named_bytes;
+	struct way way;
 };
 
 int transaction_new(const struct smtp_command *mail, struct transaction **ret_transaction)
@@ -93,40 +98,58 @@ static int set_text(struct transaction *t, str text, char **ret_field)
 	return *ret_field ? 0 : -ENOMEM;
 }
 
-int transaction_add_recipient(struct transaction *t, const struct smtp_command *rcpt, str address,
-			      str domain, size_t recipients_max)
+static Locum__Recipient *make_recipient(struct transaction *t, const struct smtp_command *rcpt,
+					str notify, str address, str domain)
+{
+	Locum__Recipient *recipient = ARENA_NEW(&t->arena, Locum__Recipient);
+
+	address = arena_str(&t->arena, address);
+	domain = arena_str(&t->arena, domain);
+	if (!recipient || !address.p || !domain.p)
+		return NULL;
+	locum__recipient__init(recipient);
+	recipient->address = (ProtobufCBinaryData){ address.n, (uint8_t *)address.p };
+	recipient->domain = (char *)domain.p; /* NUL-terminated by the arena */
+	if (set_text(t, notify, &recipient->notify) < 0 ||
+	    set_text(t, rcpt->orcpt, &recipient->orcpt) < 0)
+		return NULL;
+	return recipient;
+}
+
+int transaction_name_recipient(struct transaction *t, const struct smtp_command *rcpt, str address,
+			       str domain, size_t recipients_max)
 {
 	char text[SMTP_NOTIFY_SIZE];
-	str notify = smtp_notify_text(rcpt->notify, text), orcpt = rcpt->orcpt;
-	size_t bytes = address.n + domain.n + notify.n + orcpt.n + RECIPIENT_EXTRA_BYTES;
-	Locum__Recipient *recipient;
+	str notify = smtp_notify_text(rcpt->notify, text);
+	size_t bytes = address.n + domain.n + notify.n + rcpt->orcpt.n + RECIPIENT_EXTRA_BYTES;
 	int r;
 
+	t->named = NULL;
 	if (has_recipient(t, address))
-		return 0;
+		return -EALREADY;
 	if (t->recipient_count >= recipients_max)
 		return -EUSERS;
-	if (t->envelope_bytes + bytes > IPC_ENVELOPE_MAX)
+	if (t->envelope_bytes + bytes > IPC_ENVELOPE_MAX || t->arena.used > NAMED_ARENA_MAX)
 		return -ENOBUFS;
 	r = make_room(t);
 	if (r < 0)
 		return r;
-	recipient = ARENA_NEW(&t->arena, Locum__Recipient);
-	address = arena_str(&t->arena, address);
-	domain = arena_str(&t->arena, domain);
-	if (!recipient || !address.p || !domain.p)
-		return -ENOMEM;
-	locum__recipient__init(recipient);
-	recipient->address = (ProtobufCBinaryData){ address.n, (uint8_t *)address.p };
-	recipient->domain = (char *)domain.p; /* NUL-terminated by the arena */
-	r = set_text(t, notify, &recipient->notify);
-	if (r == 0)
-		r = set_text(t, orcpt, &recipient->orcpt);
-	if (r < 0)
-		return r;
-	t->recipient[t->recipient_count++] = recipient;
-	t->envelope_bytes += bytes;
-	return 0;
+	t->named = make_recipient(t, rcpt, notify, address, domain);
+	t->named_bytes = bytes;
+	return t->named ? 0 : -ENOMEM;
+}
+
+Locum__Recipient *transaction_named(const struct transaction *t)
+{
+	return t->named;
+}
+
+void transaction_take_named(struct transaction *t)
+{
+	must(t->named && t->recipient_count < t->recipient_room);
+	t->recipient[t->recipient_count++] = t->named;
+	t->envelope_bytes += t->named_bytes;
+	t->named = NULL;
 }
 
 size_t transaction_recipient_count(const struct transaction *t)
@@ -174,6 +197,11 @@ void transaction_limit_size(struct transaction *t, uint64_t bytes_max)
 uint64_t transaction_size_limit(const struct transaction *t)
 {
 	return t->size_limit;
+}
+
+struct way *transaction_way(struct transaction *t)
+{
+	return &t->way;
 }
 
 struct arena *transaction_arena(struct transaction *t)

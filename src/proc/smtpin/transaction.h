@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "ipc/ipc.h"
+#include "proc/smtpin/way.h"
 #include "smtp/command.h"
 
 struct transaction;
@@ -18,10 +19,14 @@ int transaction_new(const struct smtp_command *mail, struct transaction **ret_tr
 void transaction_free(struct transaction *t);
 void transaction_freep(struct transaction **t);
 
-/* `rcpt` has the parameters; whom it means is `address`. -EUSERS: recipients_max are there already; -ENOBUFS: the envelope would be too large; -ENOMEM. The same
- * address twice counts once. */
-int transaction_add_recipient(struct transaction *t, const struct smtp_command *rcpt, str address,
-			      str domain, size_t recipients_max);
+/* A recipient is named first and taken later, or not: somebody else may have to be asked about it. `rcpt` has the
+ * parameters; whom it means is `address`. -EALREADY: that address is taken, and counts once; -EUSERS: recipients_max
+ * are; -ENOBUFS: the envelope would be too large, or too many were named; -ENOMEM. */
+int transaction_name_recipient(struct transaction *t, const struct smtp_command *rcpt, str address,
+			       str domain, size_t recipients_max);
+/* The one named last, until it is taken; then NULL. */
+Locum__Recipient *transaction_named(const struct transaction *t);
+void transaction_take_named(struct transaction *t);
 
 size_t transaction_recipient_count(const struct transaction *t);
 const Locum__Recipient *transaction_recipient(const struct transaction *t, size_t i);
@@ -35,6 +40,8 @@ uint64_t transaction_size(const struct transaction *t);
 void transaction_limit_size(struct transaction *t, uint64_t bytes_max);
 /* The smallest of these limits; UINT64_MAX: none. */
 uint64_t transaction_size_limit(const struct transaction *t);
+/* Which way it goes, see way.h. */
+struct way *transaction_way(struct transaction *t);
 /* For what lives as long as the transaction. */
 struct arena *transaction_arena(struct transaction *t);
 /* Sets the envelope's fields that come from MAIL and RCPT; they point into the transaction. */

@@ -15,11 +15,23 @@ static struct smtp_command mail_from(str reverse_path)
 	return (struct smtp_command){ .verb = SMTP_MAIL, .path.mailbox = reverse_path };
 }
 
+/* Named, and taken where that is possible. */
+static int add_with(struct transaction *t, const struct smtp_command *rcpt, str address, str domain,
+		    size_t recipients_max)
+{
+	int r = transaction_name_recipient(t, rcpt, address, domain, recipients_max);
+
+	if (r == 0)
+		transaction_take_named(t);
+	assert_null(transaction_named(t));
+	return r;
+}
+
 static int add(struct transaction *t, str address, str domain, size_t recipients_max)
 {
 	const struct smtp_command rcpt = { .verb = SMTP_RCPT };
 
-	return transaction_add_recipient(t, &rcpt, address, domain, recipients_max);
+	return add_with(t, &rcpt, address, domain, recipients_max);
 }
 
 static void test_the_envelope_has_what_mail_and_rcpt_said(void **state)
@@ -38,7 +50,7 @@ static void test_the_envelope_has_what_mail_and_rcpt_said(void **state)
 	rcpt.notify = SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_DELAY;
 	rcpt.orcpt = str_of(orcpt);
 	assert_int_equal(transaction_new(&mail, &t), 0);
-	assert_int_equal(transaction_add_recipient(t, &rcpt, str_of(address), STR("d"), 10), 0);
+	assert_int_equal(add_with(t, &rcpt, str_of(address), STR("d"), 10), 0);
 	sender[0] = address[0] = envid[0] = orcpt[0] = '#'; /* the line is gone by now */
 	transaction_fill_envelope(t, &e);
 	assert_int_equal(e.n_recipients, 1);
@@ -61,7 +73,7 @@ static void test_a_recipient_said_twice_counts_once(void **state)
 	(void)state;
 	assert_int_equal(transaction_new(&mail, &t), 0);
 	assert_int_equal(add(t, STR("c@d"), STR("d"), 1), 0);
-	assert_int_equal(add(t, STR("c@d"), STR("d"), 1), 0);
+	assert_int_equal(add(t, STR("c@d"), STR("d"), 1), -EALREADY);
 	assert_int_equal(add(t, STR("C@d"), STR("d"), 1), -EUSERS);
 	assert_int_equal(transaction_recipient_count(t), 1);
 	transaction_free(t);
@@ -117,7 +129,7 @@ static void test_envelopes_are_bounded(void **state)
 	assert_int_equal(transaction_new(&mail, &t), 0);
 	do {
 		snprintf(address, sizeof(address), "%06u%.*s@%s", i++, 58, local, domain);
-		r = transaction_add_recipient(t, &rcpt, str_of(address), str_of(domain), 100000);
+		r = add_with(t, &rcpt, str_of(address), str_of(domain), 100000);
 	} while (r == 0);
 	assert_int_equal(r, -ENOBUFS);
 	assert_true(i > 100);
@@ -155,6 +167,30 @@ static void test_what_is_full_first_is_the_packet(void **state)
 	transaction_free(t);
 }
 
+/* Whom the primary refused, one after the other: no recipient, and not more memory than the message can spare. */
+static void test_those_that_are_not_taken_are_none(void **state)
+{
+	const struct smtp_command rcpt = { .verb = SMTP_RCPT };
+	struct smtp_command mail = mail_from(STR(""));
+	struct transaction *t;
+	char address[32];
+	unsigned i = 0;
+	int r;
+
+	(void)state;
+	assert_int_equal(transaction_new(&mail, &t), 0);
+	do {
+		snprintf(address, sizeof(address), "%u@d.e", i++);
+		r = transaction_name_recipient(t, &rcpt, str_of(address), STR("d.e"), 1);
+		assert_int_equal(transaction_recipient_count(t), 0);
+	} while (r == 0);
+	assert_int_equal(r, -ENOBUFS);
+	assert_null(transaction_named(t));
+	assert_true(i > 1000);
+	assert_non_null(arena_alloc(transaction_arena(t), 256 * 1024));
+	transaction_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -162,6 +198,7 @@ int main(void)
 		cmocka_unit_test(test_a_recipient_said_twice_counts_once),
 		cmocka_unit_test(test_envelopes_are_bounded),
 		cmocka_unit_test(test_what_is_full_first_is_the_packet),
+		cmocka_unit_test(test_those_that_are_not_taken_are_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
