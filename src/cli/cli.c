@@ -22,6 +22,7 @@ enum option_bit {
 	OPTION_ENVELOPE = 1 << 5,
 	OPTION_ALL = 1 << 6,
 	OPTION_TO = 1 << 7,
+	OPTION_SNIPPET = 1 << 8,
 	OPTION_EVERYWHERE = OPTION_CONFIG | OPTION_JSON,
 };
 
@@ -42,6 +43,8 @@ static const struct option options[] = {
 	{ "--envelope", NULL, OPTION_ENVELOPE, "the envelope as JSON instead of the message" },
 	{ "--all", NULL, OPTION_ALL, "every message" },
 	{ "--to", "DIR", OPTION_TO, "the directory to write to" },
+	{ "--snippet", "TOOL", OPTION_SNIPPET,
+	  "the primary's configuration: postfix, exim, rspamd, spamassassin, exchange" },
 };
 
 struct command {
@@ -65,7 +68,7 @@ static const struct command commands[] = {
 	{ "trace", "ID|ADDRESS", 1, 1, OPTION_ROWS, cmd_trace,
 	  "what happened to messages, also to gone ones" },
 	{ "check", "[FILE]", 0, 1, 0, cmd_check, "test a configuration without using it" },
-	{ "doctor", "[DOMAIN]", 0, 1, 0, cmd_doctor,
+	{ "doctor", "[DOMAIN]", 0, 1, OPTION_SNIPPET, cmd_doctor,
 	  "is a domain's DNS, primary and TLS as it must be? without one: our own names" },
 	{ "reload", "", 0, 0, 0, cmd_reload, "let locumd read its configuration again" },
 	{ "upgrade", "", 0, 0, 0, cmd_upgrade,
@@ -247,6 +250,9 @@ static int apply(struct cli *cli, enum option_bit bit, const char *value)
 		return CLI_OK;
 	case OPTION_TO:
 		cli->to = value;
+		return CLI_OK;
+	case OPTION_SNIPPET:
+		cli->snippet = value;
 		return CLI_OK;
 	case OPTION_EVERYWHERE:
 		break;

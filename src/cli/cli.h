@@ -36,8 +36,9 @@ struct cli {
 	/* options */
 	const char *config;
 	bool json, yes, raw, envelope, all;
-	const char *to;    /* a directory; NULL: not said */
-	uint32_t rows_max; /* 0: all */
+	const char *to;      /* a directory; NULL: not said */
+	const char *snippet; /* of which program; NULL: not said */
+	uint32_t rows_max;   /* 0: all */
 
 	enum cli_exit refusal; /* when the answer is no and does not say how to end */
 

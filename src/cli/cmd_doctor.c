@@ -1,5 +1,5 @@
 /*
- * locum doctor [DOMAIN]: is everything around us as it must be? The configuration is read without what only locumd
+ * locum doctor [DOMAIN [--snippet TOOL]]: is everything around us as it must be? The configuration is read without what only locumd
  * may read.
  */
 #include "base/cleanup.h"
@@ -22,8 +22,13 @@ int cmd_doctor(struct cli *cli)
 {
 	_cleanup_(conf_unrefp) struct conf *c = NULL;
 	const struct conf_domain *domain;
-	int r = read_configuration(cli, &c);
+	int r;
 
+	if (cli->snippet && cli->arg_count == 0)
+		return cli_fail(cli, CLI_USAGE,
+				"--snippet needs a domain: locum doctor DOMAIN --snippet %s",
+				cli->snippet);
+	r = read_configuration(cli, &c);
 	if (r != CLI_OK)
 		return r;
 	if (cli->arg_count == 0)
@@ -32,5 +37,7 @@ int cmd_doctor(struct cli *cli)
 	if (!domain)
 		return cli_fail(cli, CLI_NOTHING, "%s is no domain of %s; `locum check` lists them",
 				cli->args[0], cli->config);
+	if (cli->snippet)
+		return doctor_snippet(cli, c, domain, cli->snippet);
 	return doctor_domain(cli, c, domain);
 }

@@ -66,3 +66,6 @@ void doctor_daemon(struct doctor *d);
 int doctor_names(struct cli *cli, const struct conf *c);
 /* A domain as the world, its primary and our own processes see it. */
 int doctor_domain(struct cli *cli, struct conf *c, const struct conf_domain *domain);
+/* What makes the primary use our evidence, for that program. */
+int doctor_snippet(struct cli *cli, const struct conf *c, const struct conf_domain *domain,
+		   const char *tool_name);

@@ -239,6 +239,45 @@ static void a_domain_must_be_ours(void **state)
 		     "example.edu is no domain of good.conf; `locum check` lists them");
 }
 
+/* How each program writes our addresses, and that loopback is none of them. */
+static const struct {
+	const char *tool, *part;
+} snippets[] = {
+	{ "postfix", "\nsmtpd_authorized_xclient_hosts = 192.0.2.7, [2001:db8::7]\n" },
+	{ "postfix", "cidr:{{192.0.2.7/32 permit} {2001:db8::7/128 permit}}\n" },
+	{ "exim", "\nhostlist locum_hosts = <; 192.0.2.7 ; 2001:db8::7\n" },
+	{ "rspamd", " hostname_map = [\"mx2.example.net\", \"backup.example.net\"];\n" },
+	{ "spamassassin", "\ntrusted_networks 192.0.2.7 2001:db8::7\n" },
+	{ "spamassassin", "\ninternal_networks 192.0.2.7 2001:db8::7\n" },
+	{ "exchange", " -SenderIPAddresses \"192.0.2.7\"\n" },
+};
+
+static void a_snippet_has_our_addresses(void **state)
+{
+	FILE *f = fopen("snippet.conf", "w");
+
+	(void)state;
+	fprintf(f, "hostname = \"mx2.example.net\"\naliases = \"backup.example.net\"\n"
+		   "addresses = {\"192.0.2.7\", \"2001:db8::7\"}\n"
+		   "listen \"mx\" { address = \"127.0.0.1:2525\" }\n"
+		   "domain \"example.org\" { }\n");
+	fclose(f);
+	for (size_t i = 0; i < ELEMENTS(snippets); i++) {
+		requirement = snippets[i].tool;
+		RUN_ALONE(W("doctor"), W("example.org"), W("--snippet"), W(snippets[i].tool),
+			  W("--config"), W("snippet.conf"));
+		if (ran.status != CLI_OK || !strstr(ran.out, snippets[i].part))
+			fail_msg("%s: status %d\n%s%s", requirement, ran.status, ran.out, ran.err);
+		assert_null(strstr(ran.out, "127.0.0.1"));
+	}
+	RUN_ALONE(W("doctor"), W("example.org"), W("--snippet=sendmail"), W("--config"),
+		  W("snippet.conf"));
+	expect_error(CLI_USAGE, "there are postfix, exim, rspamd, spamassassin and exchange");
+	RUN_ALONE(W("doctor"), W("--snippet"), W("exim"), W("--config"), W("snippet.conf"));
+	expect_error(CLI_USAGE, "--snippet needs a domain");
+	unlink("snippet.conf");
+}
+
 static int begin(void **state)
 {
 	ca = make_at(NOW_S, "ca", NULL, "EC", NULL, 365 * DAY);
@@ -262,6 +301,7 @@ int main(void)
 		cmocka_unit_test(json_of_something_wrong_ends_with_1),
 		cmocka_unit_test(a_certificate_of_a_listener_without_tls_counts_for_nothing),
 		cmocka_unit_test(a_domain_must_be_ours),
+		cmocka_unit_test(a_snippet_has_our_addresses),
 	};
 
 	setlocale(LC_CTYPE, "C.UTF-8");

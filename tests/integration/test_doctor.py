@@ -1,10 +1,11 @@
 """locum doctor DOMAIN: what it says of a domain whose DNS, primary or node is as it must be, and as it must not."""
 
 import json
+import shutil
 import time
 
 from common import ZONE, Cast
-from harness import check, wait_until
+from harness import Client, check, sh, wait_until
 from peers import DROP, STALL, Fake, Postfix
 from scenario import scenario
 
@@ -189,3 +190,79 @@ def the_daemon(w):
     wait_until(lambda: "unreachable" in str(doctor(cast.node)[1].get("locumd")), 15, "locumd does not notice", every=0.3)
     _, found = doctor(cast.node)
     expect(found, "locumd", "ok", "primary.example.test:25 is unreachable", "waiting for it: 1")
+
+
+def snippet(node, tool):
+    return node.host.run(node.bin / "locum", "--config", node.config, "doctor", "example.test", "--snippet", tool).stdout
+
+
+@scenario("doctor's snippet makes Postfix believe us and nobody else, and gives us no rights", seconds=60)
+def snippet_postfix(w):
+    cast = Cast(w, postfix=False)
+    text = snippet(cast.node, "postfix")
+    check("smtpd_authorized_xclient_hosts = 192.0.2.20\n" in text, "our address", text)
+    cast.postfix = Postfix(cast.primary, extra=text, mailboxes=("r", "postmaster"))
+    conf = cast.postfix.dir / "conf"
+    done = cast.primary.run("postconf", "-c", conf, "-n")
+    check("warning" not in done.stderr and "smtpd_authorized_xclient_hosts = 192.0.2.20\n" in done.stdout,
+          "postconf", done.stdout[-900:], done.stderr)
+    table = cast.primary.run("postconf", "-c", conf, "-h", "postscreen_access_list").stdout.strip().split(", ", 1)[1]
+    for address, answer in (("192.0.2.20", "permit\n"), ("192.0.2.21", "")):
+        got = cast.primary.run("postmap", "-c", conf, "-q", address, table, check=False)
+        check(got.stdout == answer and not got.stderr, "postscreen's table", address, got.stdout, got.stderr)
+    cast.postfix.start()
+    _, found = doctor(cast.node)
+    expect(found, "evidence", "ok", "XCLIENT")
+    # Nobody else, and no relaying.
+    c = Client(w.client, cast.primary.ip)
+    check("XCLIENT" not in c.ehlo[1], "the client may say XCLIENT", c.ehlo)
+    c = Client(cast.mx2, cast.primary.ip)
+    check("XCLIENT" in c.ehlo[1], "we may not", c.ehlo)
+    c.cmd("MAIL FROM:<a@src.test>")
+    check(c.cmd("RCPT TO:<b@elsewhere.test>")[0] == 554, "we may relay")
+
+
+@scenario("doctor's snippets are what SpamAssassin, Exim and Exchange read", seconds=60)
+def snippets(w):
+    cast = Cast(w, postfix=False, start=False)
+    notes = []
+    if shutil.which("spamassassin"):
+        site = w.path("spamassassin")
+        shutil.copytree("/etc/spamassassin", site)
+        with open(site / "local.cf", "a") as f:
+            f.write(snippet(cast.node, "spamassassin"))
+        done = sh("spamassassin", "--lint", f"--siteconfigpath={site}", check=False)
+        check(done.returncode == 0, "spamassassin --lint", done.stdout, done.stderr)
+        mail = w.path("mail")
+        mail.write_text("""Received: from mx2.backup.test (mx2.backup.test [192.0.2.20])
+\tby primary.example.test (Postfix) with ESMTP id 1234; Tue, 24 Nov 2026 06:25:00 +0000
+Received: from evil.test (unknown [198.51.100.9])
+\tby mx2.backup.test (Locum) with ESMTP id 01ARZ3NDEKTSV4RRFFQ69G5FAV
+\tfor <r@example.test>; Tue, 24 Nov 2026 06:24:00 +0000
+From: a@b.test
+
+body
+""")
+        seen = sh("sh", "-c", f"spamassassin -L --siteconfigpath={site} -D metadata <{mail}").stderr
+        check("X-Spam-Relays-External: [ ip=198.51.100.9 rdns= helo=evil.test by=mx2.backup.test" in seen,
+              "SpamAssassin does not look through us", seen[-1500:])
+    else:
+        notes.append("SpamAssassin is not installed")
+    exim = shutil.which("exim4")
+    if exim:
+        path = w.path("exim.conf")
+        path.write_text(snippet(cast.node, "exim"))
+        done = sh(exim, "-C", path, "-bP", "+locum_hosts", check=False)
+        check("<; 192.0.2.20" in done.stdout, "exim", done.stdout, done.stderr)
+    else:
+        notes.append("exim4 is not installed (Debian has it instead of Postfix, not beside it): its text alone was compared")
+    text = snippet(cast.node, "exim")
+    check("hostlist locum_hosts = <; 192.0.2.20\n" in text and
+          ".ifdef _OPT_MAIN_HOSTS_XCLIENT\nhosts_xclient = +locum_hosts\n.endif\n" in text, "exim", text)
+    text = snippet(cast.node, "exchange")
+    commands = [line for line in text.splitlines() if not line.startswith("#")]
+    check(commands == ['New-InboundConnector -Name "Backup MX mx2.backup.test" -ConnectorType Partner `',
+                       '  -SenderDomains "*" -RequireTls $true -SenderIPAddresses "192.0.2.20"',
+                       'Set-InboundConnector -Identity "Backup MX mx2.backup.test" -EFSkipLastIP $false `',
+                       '  -EFSkipIPs "192.0.2.20"'], "exchange", text)
+    return "; ".join(notes)
