@@ -6,7 +6,7 @@ DESTDIR ?=
 SECONDS ?= 60
 export NINJAFLAGS
 
-.PHONY: all build run check check-fast fuzz sim sim-many sim-places sim-wrong powercut bench bench-spool bench-size bench-tls bench-front bench-drain install clean format help
+.PHONY: all build run check check-fast fuzz sim sim-many sim-places sim-wrong powercut bench bench-spool bench-size bench-tls bench-front bench-drain bench-live install clean format help
 
 all: build
 
@@ -63,6 +63,9 @@ bench-front: build
 bench-drain: build
 	@LOCUM_BUILD=$(BUILD) QUICK=$(QUICK) bench/drain
 
+bench-live: build
+	@LOCUM_BUILD=$(BUILD) QUICK=$(QUICK) bench/live
+
 bench-size: build
 	@LOCUM_BUILD=$(BUILD) bench/size
 
@@ -92,6 +95,7 @@ help:
 	@echo "make bench-spool the spool beside the disk alone, as a table (two minutes)"
 	@echo "make bench-size  a million messages, ten thousand domains: memory, start, cost (ten minutes)"
 	@echo "make bench-tls   handshakes beside openssl s_server, mail and idle clients over TLS (five minutes, as root)"
+	@echo "make bench-live  mail through Locum while the primary is up, beside mail straight to it (QUICK=1; as root)"
 	@echo "make bench-drain the recovery of a primary that takes five connections at once, beside Postfix (QUICK=1; as root)"
 	@echo "make bench-front good mail while 20,000 clients are idle or 5,000 slow, beside postscreen (QUICK=1; as root)"
 	@echo "make install     to DESTDIR and PREFIX=/usr/local"
