@@ -28,11 +28,12 @@ static void add_error(struct dialled *d, const struct route_hop *hop, const char
 }
 
 static void try_addresses(struct task *tk, const struct known_route *k, uint32_t start,
-			  nsec deadline, struct dialled *d)
+			  nsec address_wait, nsec deadline, struct dialled *d)
 {
 	struct route_try try[ROUTE_ADDRESSES_MAX];
 	const struct route *route = k->route;
 	char address[ADDR_TEXT_SIZE];
+	nsec wait = address_wait > 0 ? MIN(address_wait, DIAL_ADDRESS_WAIT) : DIAL_ADDRESS_WAIT;
 	int r = 0;
 
 	d->count = (uint32_t)route_order(route, d->route & ORDER_MASK, try);
@@ -40,7 +41,7 @@ static void try_addresses(struct task *tk, const struct known_route *k, uint32_t
 	for (uint32_t i = start; i < d->count; i++) {
 		const struct route_hop *hop = &route->hop[try[i].hop];
 		const struct addr *a = &route->address[try[i].address];
-		nsec until = MIN(task_in(tk, DIAL_ADDRESS_WAIT), deadline);
+		nsec until = MIN(task_in(tk, wait), deadline);
 
 		addr_text(a, address);
 		r = net_connect(tk, a, until, &d->fd);
@@ -112,7 +113,7 @@ static uint64_t choose_order(const struct known_route *k, uint64_t route, uint32
 }
 
 void dial(struct task *tk, struct routes *rs, str domain, uint32_t start, uint64_t route,
-	  struct dialled *ret)
+	  nsec address_wait, struct dialled *ret)
 {
 	_cleanup_(known_route_unrefp) struct known_route *k = NULL;
 	nsec deadline = task_in(tk, DIAL_WAIT);
@@ -132,5 +133,5 @@ void dial(struct task *tk, struct routes *rs, str domain, uint32_t start, uint64
 		route_explain(k->route, domain, ret->text, sizeof(ret->text));
 		return;
 	}
-	try_addresses(tk, k, start, deadline, ret);
+	try_addresses(tk, k, start, address_wait, deadline, ret);
 }

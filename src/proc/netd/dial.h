@@ -2,7 +2,8 @@
  * dial: a connected socket to the best host of a domain that answers. The asker names the domain,
  * never an address: what may be connected to is decided by the configuration and DNS alone.
  *
- * Addresses are tried one after the other from `start` on, each for ten seconds, a minute in all.
+ * Addresses are tried one after the other from `start` on, each for ten seconds, or what the asker
+ * says if that is less (0: it says nothing), a minute in all.
  * Hosts of equal preference are tried in an order that is random a dial; the route number that is
  * handed back holds it, so that a dial with that number continues where an earlier one stopped.
  */
@@ -28,4 +29,4 @@ struct dialled {
 
 /* Fills *ret in any case; its fd is the caller's. */
 void dial(struct task *tk, struct routes *rs, str domain, uint32_t start, uint64_t route,
-	  struct dialled *ret);
+	  nsec address_wait, struct dialled *ret);

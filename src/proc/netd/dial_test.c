@@ -156,7 +156,7 @@ static void run_cases(struct task *tk, void *arg)
 		const struct dial_case *c = &cases[i];
 
 		print_message("  %s\n", c->requirement);
-		dial(tk, &routes, str_of(c->domain), 0, 0, &dialled);
+		dial(tk, &routes, str_of(c->domain), 0, 0, 0, &dialled);
 		assert_int_equal(dialled.attempt, c->attempt);
 		address[0] = '\0';
 		if (c->address[0])
@@ -184,7 +184,7 @@ static void continue_a_route(struct task *tk, void *arg)
 	uint64_t route;
 
 	(void)arg;
-	dial(tk, &routes, STR("both.here.test"), 0, 0, &dialled);
+	dial(tk, &routes, STR("both.here.test"), 0, 0, 0, &dialled);
 	assert_int_equal(dialled.attempt, ANSWERED);
 	assert_int_equal(dialled.index, 0);
 	close(dialled.fd);
@@ -193,7 +193,7 @@ static void continue_a_route(struct task *tk, void *arg)
 	route = dialled.route;
 
 	/* "continues behind the first address" */
-	dial(tk, &routes, STR("both.here.test"), 1, route, &dialled);
+	dial(tk, &routes, STR("both.here.test"), 1, route, 0, &dialled);
 	assert_int_equal(dialled.attempt, ANSWERED);
 	assert_int_equal(dialled.index, 1);
 	assert_string_equal(dialled.host, "b.here.test");
@@ -201,19 +201,19 @@ static void continue_a_route(struct task *tk, void *arg)
 	close(dialled.fd);
 
 	/* "nothing is left behind the last address" */
-	dial(tk, &routes, STR("both.here.test"), 2, route, &dialled);
+	dial(tk, &routes, STR("both.here.test"), 2, route, 0, &dialled);
 	assert_int_equal(dialled.attempt, UNREACHABLE);
 	assert_int_equal(dialled.count, 2);
 
 	/* "another route is tried from its beginning" */
-	dial(tk, &routes, STR("both.here.test"), 1, route + (1 << 20), &dialled);
+	dial(tk, &routes, STR("both.here.test"), 1, route + (1 << 20), 0, &dialled);
 	assert_int_equal(dialled.attempt, ANSWERED);
 	assert_int_equal(dialled.index, 0);
 	close(dialled.fd);
 
 	/* "a reload looks everything up again, and the same answer is the same route" */
 	routes_expire(&routes);
-	dial(tk, &routes, STR("both.here.test"), 1, route, &dialled);
+	dial(tk, &routes, STR("both.here.test"), 1, route, 0, &dialled);
 	assert_int_equal(dialled.index, 1);
 	close(dialled.fd);
 }
@@ -232,7 +232,7 @@ static void one_of_many(struct task *tk, void *arg)
 	_cleanup_(freep) struct dialled *d = malloc(sizeof(*d));
 
 	(void)arg;
-	dial(tk, &routes, STR("good.test"), 0, 0, d);
+	dial(tk, &routes, STR("good.test"), 0, 0, 0, d);
 	assert_int_equal(d->attempt, ANSWERED);
 	if (answered++ == 0)
 		first_route = d->route >> 16;
@@ -263,7 +263,7 @@ static void test_dials_of_one_domain_share_a_lookup(void **state)
 static void dial_what_hangs(struct task *tk, void *arg)
 {
 	(void)arg;
-	dial(tk, &routes, STR("hang.here.test"), 0, 0, &dialled);
+	dial(tk, &routes, STR("hang.here.test"), 0, 0, 0, &dialled);
 }
 
 static void cancel(struct task *tk, void *arg)
@@ -294,10 +294,26 @@ static void hang(struct task *tk, void *arg)
 	nsec began = task_now(tk);
 
 	(void)arg;
-	dial(tk, &routes, STR("hang.here.test"), 0, 0, &dialled);
+	dial(tk, &routes, STR("hang.here.test"), 0, 0, 0, &dialled);
 	assert_int_equal(dialled.attempt, UNREACHABLE);
 	assert_non_null(strstr(dialled.text, "timed out"));
 	assert_in_range(task_now(tk) - began, 9 * NSEC_S, 13 * NSEC_S);
+}
+
+static void hang_shortly(struct task *tk, void *arg)
+{
+	nsec began = task_now(tk);
+
+	(void)arg;
+	dial(tk, &routes, STR("hang.here.test"), 0, 0, NSEC_S, &dialled);
+	assert_int_equal(dialled.attempt, UNREACHABLE);
+	assert_in_range(task_now(tk) - began, 900 * NSEC_MS, 4 * NSEC_S);
+}
+
+static void test_a_silent_host_is_given_up_sooner_for_who_says_so(void **state)
+{
+	(void)state;
+	in_task(hang_shortly);
 }
 
 static void test_a_silent_host_is_given_up_after_ten_seconds(void **state)
@@ -310,21 +326,21 @@ static void outlive(struct task *tk, void *arg)
 {
 	(void)arg;
 	/* "DNS that died later is trouble, under the destination's name as it was" */
-	dial(tk, &routes, STR("good.test"), 0, 0, &dialled);
+	dial(tk, &routes, STR("good.test"), 0, 0, 0, &dialled);
 	assert_int_equal(dialled.attempt, ANSWERED);
 	close(dialled.fd);
 	resolver_unref(resolver);
 	nsd_kill(&nsd);
 	make_resolver(tk);
 	routes_expire(&routes);
-	dial(tk, &routes, STR("good.test"), 0, 0, &dialled);
+	dial(tk, &routes, STR("good.test"), 0, 0, 0, &dialled);
 	assert_int_equal(dialled.attempt, DNS_TROUBLE);
 	assert_true(str_starts(str_of(dialled.destination), STR("a.good.test:")));
 	nsd_run(&nsd);
 	task_yield(tk);
 	for (int i = 0; i < 40 && dialled.attempt != ANSWERED; i++) {
 		task_sleep(tk, 500 * NSEC_MS);
-		dial(tk, &routes, STR("good.test"), 0, 0, &dialled);
+		dial(tk, &routes, STR("good.test"), 0, 0, 0, &dialled);
 	}
 	assert_int_equal(dialled.attempt, ANSWERED);
 	close(dialled.fd);
@@ -382,6 +398,7 @@ int main(void)
 		cmocka_unit_test(test_a_dial_continues_a_route),
 		cmocka_unit_test(test_dials_of_one_domain_share_a_lookup),
 		cmocka_unit_test(test_a_cancelled_dial_ends_at_once),
+		cmocka_unit_test(test_a_silent_host_is_given_up_sooner_for_who_says_so),
 		cmocka_unit_test(test_a_silent_host_is_given_up_after_ten_seconds),
 		cmocka_unit_test(test_a_destination_outlives_dns),
 	};

@@ -149,6 +149,7 @@ struct request {
 	struct addr address;      /* of a client; AF_UNSPEC: not asked about */
 	uint32_t start;
 	uint64_t route;
+	nsec address_wait;
 	union {
 		struct dialled dialled;
 		struct {
@@ -194,7 +195,8 @@ static void run_dial(struct task *tk, void *arg)
 	_cleanup_(request_freep) struct request *q = arg;
 
 	q->task = tk;
-	dial(tk, &q->netd->routes, str_of(q->name), q->start, q->route, &q->dialled);
+	dial(tk, &q->netd->routes, str_of(q->name), q->start, q->route, q->address_wait,
+	     &q->dialled);
 	reply_dialled(tk, q);
 	closep(&q->dialled.fd);
 }
@@ -250,6 +252,7 @@ static int start_request(struct netd *n, struct channel *ch, const Locum__Packet
 		str_copy(str_of(p->dial->domain), q->name, sizeof(q->name));
 		q->start = p->dial->start;
 		q->route = p->dial->route;
+		q->address_wait = p->dial->address_ms * NSEC_MS;
 		n->dials++;
 	} else {
 		/* A longer name is none, and a cut one another. */

@@ -19,6 +19,16 @@ const struct conn_limits conn_limits_delivery = {
 	.final = 10 * NSEC_MINUTE,
 };
 
+/* A client waits meanwhile; RFC 5321 §4.5.3.2.6 gives it ten minutes for the final dot. */
+const struct conn_limits conn_limits_live = {
+	.greeting = 15 * NSEC_S,
+	.command = 20 * NSEC_S,
+	.tls = 15 * NSEC_S,
+	.data = NSEC_MINUTE,
+	.block = NSEC_MINUTE,
+	.final = 5 * NSEC_MINUTE,
+};
+
 const struct conn_limits conn_limits_probe = {
 	.greeting = 15 * NSEC_S,
 	.command = 15 * NSEC_S,

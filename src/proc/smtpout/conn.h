@@ -28,7 +28,7 @@ struct conn_limits {
 	nsec greeting, command, tls, data, block, final;
 };
 
-extern const struct conn_limits conn_limits_delivery, conn_limits_probe;
+extern const struct conn_limits conn_limits_delivery, conn_limits_probe, conn_limits_live;
 
 /* Whom the socket is connected to. */
 struct conn_peer {

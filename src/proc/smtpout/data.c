@@ -87,7 +87,7 @@ static int last_words(struct task *tk, struct transaction *t, int error)
 	t->c->broken = true;
 	conn_explain_reply(t->c, ending_step(t));
 	ending_explain(t, LOCUM__ATTEMPT__ATTEMPT_ANSWERED);
-	ending_settle(t, ending_verdict(&t->c->reply), ending_words(t));
+	ending_settle_reply(t);
 	return error;
 }
 
@@ -155,7 +155,7 @@ static int deliver_body(struct task *tk, struct transaction *t)
 		return ending_lost(t, -EPROTO);
 	conn_explain_reply(t->c, ending_step(t));
 	ending_explain(t, LOCUM__ATTEMPT__ATTEMPT_ANSWERED);
-	ending_settle(t, ending_verdict(&t->c->reply), ending_words(t));
+	ending_settle_reply(t);
 	/* RFC 3030 §2: a BDAT that failed leaves the transaction open. */
 	t->c->reset_first = t->chunked && reply_class(&t->c->reply) != 2;
 	return 0;
@@ -222,7 +222,7 @@ static int ask_data(struct task *tk, struct transaction *t, bool *ret_go)
 	if (t->accepted > 0) {
 		conn_explain_reply(t->c, ending_step(t));
 		ending_explain(t, LOCUM__ATTEMPT__ATTEMPT_ANSWERED);
-		ending_settle(t, ending_verdict(reply), ending_words(t));
+		ending_settle_reply(t);
 	}
 	return 0;
 }

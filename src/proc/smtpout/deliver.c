@@ -2,7 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "smtp/received.h"
+#include "proc/smtpout/handover.h"
 #include "task/sys.h"
 
 #include <stdlib.h>
@@ -45,60 +45,7 @@ static void job_freep(struct job **job)
 		job_free(*job);
 }
 
-static str bytes(ProtobufCBinaryData data)
-{
-	return str_mem(data.data, data.len);
-}
-
 /* --- from the packet to the handover --- */
-
-static int format_received(struct job *job)
-{
-	static const Locum__Client nobody = LOCUM__CLIENT__INIT;
-	const Locum__Envelope *e = job->envelope;
-	const Locum__Client *client = e->client ? e->client : &nobody;
-	const struct handover *h = &job->handover;
-	struct received received = {
-		.helo = bytes(client->helo),
-		.name = str_of(client->name),
-		.address = str_of(client->address),
-		.esmtp = client->esmtp,
-		.smtputf8 = e->smtputf8,
-		.tls_version = str_of(client->tls_version),
-		.tls_cipher = str_of(client->tls_cipher),
-		.hostname = str_of(e->hostname),
-		.id = job->id,
-		/* In the header stands nothing that a host without SMTPUTF8 could not take. */
-		.recipient = h->recipient_count == 1 && str_is_ascii(h->recipients[0].address)
-				     ? h->recipients[0].address
-				     : STR_NONE,
-		.domain = str_of(job->deliver->domain),
-		.arrived_wall = e->arrived_wall,
-	};
-	int r;
-
-	buf_init(&job->received, 2 * RECEIVED_MAX);
-	r = buf_reserve(&job->received, RECEIVED_MAX / 2);
-	return r < 0 ? r : received_format(&received, &job->received);
-}
-
-static void unpack_recipient(const Locum__Recipient *r, struct handover_recipient *to)
-{
-	to->address = bytes(r->address);
-	to->notify = str_of(r->notify);
-	to->orcpt = str_of(r->orcpt);
-}
-
-static void unpack_parameters(const Locum__Envelope *e, struct handover *h)
-{
-	h->reverse_path = bytes(e->reverse_path);
-	h->body_8bitmime = e->body_8bitmime;
-	h->body_binarymime = e->body_binarymime;
-	h->smtputf8 = e->smtputf8;
-	h->requiretls = e->requiretls;
-	h->dsn_ret = str_of(e->dsn_ret);
-	h->dsn_envid = str_of(e->dsn_envid);
-}
 
 /* 0, -EBADMSG (what the spool kept cannot be delivered) or -ENOMEM. */
 static int unpack(struct job *job)
@@ -116,22 +63,19 @@ static int unpack(struct job *job)
 	if (!h->recipients)
 		return -ENOMEM;
 	job->envelope = locum__envelope__unpack(NULL, d->envelope.len, d->envelope.data);
-	if (!job->envelope || job->envelope->id.len != sizeof(job->id.byte) || d->n_recipients == 0)
+	if (!job->envelope || handover_id(job->envelope, &job->id) < 0 || d->n_recipients == 0)
 		return -EBADMSG;
-	memcpy(job->id.byte, job->envelope->id.data, sizeof(job->id.byte));
 	for (size_t i = 0; i < d->n_recipients; i++) {
 		if (d->recipients[i] >= job->envelope->n_recipients)
 			return -EBADMSG;
-		unpack_recipient(job->envelope->recipients[d->recipients[i]], &h->recipients[i]);
+		handover_fill_recipient(job->envelope->recipients[d->recipients[i]],
+					&h->recipients[i]);
 	}
 	h->reply_bytes_max = MIN((size_t)REPLY_BYTES_EACH, REPLY_BYTES_ALL / h->recipient_count);
 	h->reply_bytes_max = MAX(h->reply_bytes_max, (size_t)REPLY_BYTES_LEAST);
-	unpack_parameters(job->envelope, h);
-	r = format_received(job);
-	if (r < 0)
-		return r == -ENOMEM ? r : -EBADMSG;
-	h->received = buf_str(&job->received);
-	return 0;
+	handover_fill(job->envelope, h);
+	r = handover_format_received(job->envelope, str_of(d->domain), h, &job->received);
+	return r < 0 && r != -ENOMEM ? -EBADMSG : r;
 }
 
 /* --- what came of it --- */

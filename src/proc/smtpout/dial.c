@@ -41,6 +41,7 @@ void dial_by_netd(struct task *tk, struct dialer *d, const struct dial_request *
 		return;
 	dial.start = request->start;
 	dial.route = request->route;
+	dial.address_ms = (uint32_t)(request->address_wait / NSEC_MS);
 	r = ask(tk, so, &packet, &m, MIN(task_in(tk, DIAL_WAIT), request->deadline));
 	if (r < 0) {
 		ret->text = r == -EPIPE       ? STR("netd is not running")

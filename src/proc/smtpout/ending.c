@@ -23,6 +23,19 @@ str ending_words(struct transaction *t)
 						     MIN(sizeof(line), t->h->reply_bytes_max)));
 }
 
+void ending_keep_lines(struct transaction *t, struct handover_recipient *to)
+{
+	if (!t->h->keep_lines)
+		return;
+	to->lines = arena_str(t->h->arena, buf_str(&t->c->reply.text));
+	to->code = to->lines.p ? t->c->reply.code : 0;
+}
+
+static bool is_open(const struct transaction *t, const struct handover_recipient *to)
+{
+	return to->outcome == LOCUM__OUTCOME__OUTCOME_NONE && (to->accepted || t->mail_failed);
+}
+
 void ending_settle(struct transaction *t, Locum__Outcome outcome, str reply)
 {
 	struct handover *h = t->h;
@@ -30,11 +43,31 @@ void ending_settle(struct transaction *t, Locum__Outcome outcome, str reply)
 	for (size_t i = 0; i < h->recipient_count; i++) {
 		struct handover_recipient *to = &h->recipients[i];
 
-		if (to->outcome == LOCUM__OUTCOME__OUTCOME_NONE &&
-		    (to->accepted || t->mail_failed)) {
-			to->outcome = outcome;
-			to->reply = reply;
-		}
+		if (!is_open(t, to))
+			continue;
+		to->outcome = outcome;
+		to->reply = reply;
+		to->code = 0;
+		to->lines = STR_NONE;
+	}
+}
+
+void ending_settle_reply(struct transaction *t)
+{
+	struct handover_recipient said = { .reply = ending_words(t) };
+	Locum__Outcome outcome = ending_verdict(&t->c->reply);
+	struct handover *h = t->h;
+
+	ending_keep_lines(t, &said);
+	for (size_t i = 0; i < h->recipient_count; i++) {
+		struct handover_recipient *to = &h->recipients[i];
+
+		if (!is_open(t, to))
+			continue;
+		to->outcome = outcome;
+		to->reply = said.reply;
+		to->code = said.code;
+		to->lines = said.lines;
 	}
 }
 

@@ -35,13 +35,16 @@ static bool parameter_fits(str value)
 	return value.n <= PARAMETER_MAX;
 }
 
+bool envelope_recipient_fits(const struct handover_recipient *to)
+{
+	return to->address.n > 0 && address_fits(to->address) && parameter_fits(to->notify) &&
+	       parameter_fits(to->orcpt);
+}
+
 bool envelope_fits(const struct handover *h)
 {
 	for (size_t i = 0; i < h->recipient_count; i++) {
-		const struct handover_recipient *to = &h->recipients[i];
-
-		if (to->address.n == 0 || !address_fits(to->address) ||
-		    !parameter_fits(to->notify) || !parameter_fits(to->orcpt))
+		if (!envelope_recipient_fits(&h->recipients[i]))
 			return false;
 	}
 	return address_fits(h->reverse_path) && parameter_fits(h->dsn_ret) &&
@@ -102,11 +105,11 @@ int envelope_ask_mail(struct task *tk, struct transaction *t)
 {
 	const struct handover *h = t->h;
 	const struct ehlo *e = &t->c->ehlo;
+	uint64_t bytes = h->body_fd < 0 ? h->body_announced : h->body_bytes + h->received.n;
 	char size[40] = "";
 
-	if (ehlo_offers(e, EHLO_SIZE))
-		snprintf(size, sizeof(size), " SIZE=%ju",
-			 (uintmax_t)(h->body_bytes + h->received.n));
+	if (ehlo_offers(e, EHLO_SIZE) && bytes > 0)
+		snprintf(size, sizeof(size), " SIZE=%ju", (uintmax_t)bytes);
 	return ENVELOPE_PUT(tk, t, STR("MAIL FROM:<"), h->reverse_form, STR(">"), str_of(size),
 			    body_parameter(t), with_smtputf8(t) ? STR(" SMTPUTF8") : STR_NONE,
 			    h->requiretls ? STR(" REQUIRETLS") : STR_NONE,
@@ -185,7 +188,7 @@ static int take_mail_reply(struct task *tk, struct transaction *t)
 	t->mail_failed = true;
 	conn_explain_reply(t->c, "MAIL");
 	ending_explain(t, LOCUM__ATTEMPT__ATTEMPT_ANSWERED);
-	ending_settle(t, ending_verdict(reply), ending_words(t));
+	ending_settle_reply(t);
 	return 0;
 }
 
@@ -217,6 +220,7 @@ static int take_rcpt_reply(struct task *tk, struct transaction *t)
 	pass_lacking(t);
 	if (t->mail_failed)
 		return 0;
+	ending_keep_lines(t, to);
 	if (reply_class(reply) == 2) {
 		to->accepted = true;
 		t->accepted++;

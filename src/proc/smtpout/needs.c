@@ -78,28 +78,38 @@ static bool ascii_form(struct handover *h, str address, str *ret_form)
 	return ret_form->p;
 }
 
-static int without_smtputf8(struct handover *h)
+static const char no_smtputf8[] = "does not offer SMTPUTF8";
+
+/* 0, or -EOPNOTSUPP: all are held. */
+static int look_at_headers(struct handover *h)
 {
-	static const char lacks[] = "does not offer SMTPUTF8";
 	bool ascii;
 	int r = headers_are_ascii(h, &ascii);
 
-	if (r < 0)
+	if (r < 0 || ascii)
 		return r;
-	if (!ascii) {
-		hold_all(h, lacks, "the message's headers are not ASCII");
-		return 0;
-	}
-	if (!ascii_form(h, h->reverse_path, &h->reverse_form)) {
-		hold_all(h, lacks, "the sender's address is not ASCII");
-		return 0;
-	}
-	for (size_t i = 0; i < h->recipient_count; i++) {
-		struct handover_recipient *to = &h->recipients[i];
+	hold_all(h, no_smtputf8, "the message's headers are not ASCII");
+	return -EOPNOTSUPP;
+}
 
-		if (!ascii_form(h, to->address, &to->form))
-			hold(to, explain(h, lacks, "the address is not ASCII"));
+static void recipient_without_smtputf8(struct handover *h, struct handover_recipient *to)
+{
+	if (!ascii_form(h, to->address, &to->form))
+		hold(to, explain(h, no_smtputf8, "the address is not ASCII"));
+}
+
+static int without_smtputf8(struct handover *h)
+{
+	int r = look_at_headers(h);
+
+	if (r < 0)
+		return r == -EOPNOTSUPP ? 0 : r;
+	if (!ascii_form(h, h->reverse_path, &h->reverse_form)) {
+		hold_all(h, no_smtputf8, "the sender's address is not ASCII");
+		return 0;
 	}
+	for (size_t i = 0; i < h->recipient_count; i++)
+		recipient_without_smtputf8(h, &h->recipients[i]);
 	h->notes |= NOTE_WITHOUT_SMTPUTF8;
 	return 0;
 }
@@ -132,6 +142,18 @@ static void begin(struct handover *h)
 		to->outcome = LOCUM__OUTCOME__OUTCOME_NONE;
 		to->reply = STR_NONE;
 	}
+}
+
+void needs_recipient(const struct conn *c, struct handover *h, struct handover_recipient *to)
+{
+	to->form = to->address;
+	if (h->smtputf8 && !ehlo_offers(&c->ehlo, EHLO_SMTPUTF8))
+		recipient_without_smtputf8(h, to);
+}
+
+int needs_message(const struct conn *c, struct handover *h)
+{
+	return h->smtputf8 && !ehlo_offers(&c->ehlo, EHLO_SMTPUTF8) ? look_at_headers(h) : 0;
 }
 
 static bool all_lack(const struct handover *h)

@@ -19,3 +19,8 @@
 /* Sets the outputs of h that its header attributes to needs.h. 0, or the error of reading the
  * body. Never parks. */
 int needs_compare(const struct conn *c, struct handover *h);
+/* The same for one more recipient. */
+void needs_recipient(const struct conn *c, struct handover *h, struct handover_recipient *to);
+/* What only the message itself can tell, for one whose MAIL was said before it came: 0, -EOPNOTSUPP
+ * (the recipients say why), or the error of reading it. Never parks. */
+int needs_message(const struct conn *c, struct handover *h);

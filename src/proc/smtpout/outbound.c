@@ -9,7 +9,7 @@ struct search {
 	str domain;
 	const struct conn_limits *limits;
 	struct arena *arena;
-	nsec ends;
+	nsec ends, address_wait;
 	struct contact best; /* the best explanation so far */
 	uint32_t start;
 	uint64_t route;
@@ -21,7 +21,11 @@ int outbound_init(struct outbound *o, struct loop *loop, struct dialer *dialer,
 		  struct ssl_ctx_st *tls, str our_name)
 {
 	*o = (struct outbound){
-		.loop = loop, .dialer = dialer, .tls = tls, .limits = &conn_limits_delivery
+		.loop = loop,
+		.dialer = dialer,
+		.tls = tls,
+		.limits = &conn_limits_delivery,
+		.live_limits = &conn_limits_live,
 	};
 	str_copy(our_name, o->our_name, sizeof(o->our_name));
 	return pool_init(&o->pool, loop);
@@ -130,7 +134,11 @@ static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
 static struct conn *dial(struct task *tk, struct search *s)
 {
 	const struct dial_request request = {
-		.domain = s->domain, .start = s->start, .route = s->route, .deadline = s->ends
+		.domain = s->domain,
+		.start = s->start,
+		.route = s->route,
+		.deadline = s->ends,
+		.address_wait = s->address_wait,
 	};
 	struct dialled d = { .fd = -1 };
 	struct conn *c;
@@ -237,6 +245,53 @@ static bool deliver_rest(struct task *tk, struct conn *c, struct handover *h)
 	return true;
 }
 
+/* What is said on a connection; the outputs of h say how it went. */
+typedef void say_fn(struct task *tk, struct conn *c, struct handover *h, void *arg);
+
+/* Says it on a pooled connection or to every host in turn, until one has answered. The connection it
+ * was said on, with *ret_contact, or NULL: the contact is the best explanation. */
+static struct conn *converse(struct task *tk, struct search *s, struct handover *h, say_fn *say,
+			     void *arg, struct contact *ret_contact)
+{
+	struct conn *c = pool_take(&s->o->pool, s->domain);
+	struct contact lacking = { 0 };
+
+	for (;; c = NULL) {
+		if (!c)
+			c = find(tk, s);
+		if (!c) {
+			/* What h says of its recipients is what the host before lacked. */
+			*ret_contact = h->lacking ? lacking : s->best;
+			return NULL;
+		}
+		c->limits = s->limits;
+		c->ends = s->ends;
+		say(tk, c, h, arg);
+		if (h->lacking && s->more) {
+			/* RFC 8689 §4.2.1: another host may do. */
+			describe(c, s->arena, h->attempt, &lacking);
+			lacking.text = arena_str(s->arena, str_of(h->text));
+			pool_give(&s->o->pool, c);
+			continue;
+		}
+		/* A connection that died in the pool: its siblings are likely as dead, a fresh one
+		 * decides. */
+		if (!h->stale) {
+			describe(c, s->arena, h->attempt, ret_contact);
+			if (!turned_away(h) || !s->more)
+				return c;
+			consider(s, ret_contact);
+		}
+		conn_free(c);
+	}
+}
+
+static void say_all(struct task *tk, struct conn *c, struct handover *h, void *arg)
+{
+	(void)arg;
+	transaction_run(tk, c, h);
+}
+
 void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct handover *h,
 		      struct contact *ret_contact)
 {
@@ -246,41 +301,59 @@ void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct ha
 			    .arena = h->arena,
 			    .ends = task_in(tk, OUTBOUND_DELIVERY_MAX),
 			    .more = true };
-	struct conn *c = pool_take(&o->pool, domain);
-	struct contact lacking = { 0 };
+	struct conn *c = converse(tk, &s, h, say_all, NULL, ret_contact);
 
-	for (;; c = NULL) {
-		if (!c)
-			c = find(tk, &s);
-		if (!c) {
-			/* What h says of its recipients is what the host before lacked. */
-			*ret_contact = h->lacking ? lacking : s.best;
-			return;
-		}
-		c->limits = o->limits;
-		c->ends = s.ends;
-		transaction_run(tk, c, h);
-		if (h->lacking && s.more) {
-			/* RFC 8689 §4.2.1: another host may do. */
-			describe(c, h->arena, h->attempt, &lacking);
-			lacking.text = arena_str(h->arena, str_of(h->text));
-			pool_give(&o->pool, c);
-			continue;
-		}
-		/* A connection that died in the pool: its siblings are likely as dead, a fresh one
-		 * decides. */
-		if (!h->stale) {
-			describe(c, h->arena, h->attempt, ret_contact);
-			if (!turned_away(h) || !s.more)
-				break;
-			consider(&s, ret_contact);
-		}
-		conn_free(c);
-	}
+	if (!c)
+		return;
 	while (deliver_rest(tk, c, h))
 		describe(c, h->arena, h->attempt, ret_contact);
 	ret_contact->text = arena_str(h->arena, str_of(h->text));
 	pool_give(&o->pool, c);
+}
+
+struct first_words {
+	struct transaction *t;
+	int result;
+};
+
+static void say_envelope(struct task *tk, struct conn *c, struct handover *h, void *arg)
+{
+	struct first_words *first = arg;
+
+	first->result = transaction_begin(tk, first->t, c, h);
+	if (first->result >= 0)
+		first->result = transaction_ask(tk, first->t);
+	if (first->result < 0)
+		transaction_end(tk, first->t);
+}
+
+int outbound_begin(struct task *tk, struct outbound *o, str domain, struct handover *h,
+		   struct arena *arena, struct transaction *t, struct contact *ret_contact)
+{
+	struct first_words first = { t, 0 };
+	struct search s = { .o = o,
+			    .domain = domain,
+			    .limits = o->live_limits,
+			    .arena = arena,
+			    .ends = task_in(tk, OUTBOUND_LIVE_MAX),
+			    .address_wait = OUTBOUND_LIVE_ADDRESS_MAX,
+			    .more = true };
+	struct conn *c = converse(tk, &s, h, say_envelope, &first, ret_contact);
+
+	if (!c)
+		return -EHOSTUNREACH;
+	if (first.result >= 0)
+		return 0;
+	ret_contact->text = arena_str(arena, str_of(h->text));
+	pool_give(&o->pool, c);
+	return first.result;
+}
+
+void outbound_end(struct task *tk, struct outbound *o, struct transaction *t)
+{
+	transaction_end(tk, t);
+	pool_give(&o->pool, t->c);
+	t->c = NULL;
 }
 
 void outbound_probe(struct task *tk, struct outbound *o, str domain, struct arena *arena,

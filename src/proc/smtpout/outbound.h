@@ -1,7 +1,8 @@
 /*
  * outbound: how a domain's primary is reached: an idle connection from the pool, or every host of
  * its route in turn until one connects, greets and answers EHLO; in plain text where its TLS does
- * not work. Then delivers on it, or just says how it went (a probe).
+ * not work. Then delivers on it, begins a transaction that goes step by step (live), or just says
+ * how it went (a probe).
  *
  * Sockets come from a `struct dialer`: netd in the process (dial.c), anything in tests and in the
  * simulator. All functions with tk park; struct outbound outlives every task that uses it.
@@ -17,12 +18,16 @@
 /* From the question to the answer, less than spoold waits for it: it must not have to guess. */
 #define OUTBOUND_DELIVERY_MAX (25 * NSEC_MINUTE)
 #define OUTBOUND_PROBE_MAX (100 * NSEC_S)
+/* A client waits for this: less than smtpin does (LIVE_ASK_MAX, 30 s). */
+#define OUTBOUND_LIVE_MAX (25 * NSEC_S)
+#define OUTBOUND_LIVE_ADDRESS_MAX (5 * NSEC_S)
 
 struct dial_request {
 	str domain;
 	uint32_t start; /* which address of the route to begin with */
 	uint64_t route; /* 0, or the one that this continues */
 	nsec deadline;
+	nsec address_wait; /* the longest for one address; 0: the dialer's own */
 };
 
 /* What a dial found; the fields of the Dialed message, the texts in the arena of the asker. */
@@ -45,8 +50,9 @@ struct dialer {
 struct outbound {
 	struct loop *loop;
 	struct dialer *dialer;
-	struct ssl_ctx_st *tls;           /* NULL: no STARTTLS */
-	const struct conn_limits *limits; /* of deliveries: conn_limits_delivery, but in tests */
+	struct ssl_ctx_st *tls; /* NULL: no STARTTLS */
+	/* conn_limits_delivery and conn_limits_live, but in tests */
+	const struct conn_limits *limits, *live_limits;
 	char our_name[CONN_HOST_MAX];
 	struct pool pool;
 	struct plain_hosts plain;
@@ -74,6 +80,14 @@ void outbound_done(struct outbound *o);
  * transaction took place; otherwise its recipients stay as they were (OUTCOME_NONE). */
 void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct handover *h,
 		      struct contact *ret_contact);
+/* Says MAIL and RCPT for the recipients of h that are there, as outbound_deliver would, and leaves the
+ * transaction open. 0: every recipient was answered or is lacking, *t goes on. Else *t is over and
+ * *ret_contact says why: -EHOSTUNREACH, where no host got so far; -EOPNOTSUPP, where all recipients
+ * are lacking; or the error of the transaction. The contact's texts are in `arena`. */
+int outbound_begin(struct task *tk, struct outbound *o, str domain, struct handover *h,
+		   struct arena *arena, struct transaction *t, struct contact *ret_contact);
+/* Ends *t and gives its connection back. */
+void outbound_end(struct task *tk, struct outbound *o, struct transaction *t);
 /* Is the primary there and does it answer EHLO? Always by a new connection, which the pool keeps.
  * */
 void outbound_probe(struct task *tk, struct outbound *o, str domain, struct arena *arena,

@@ -50,15 +50,9 @@ static void decline(struct task *tk, struct channel *ch, const Locum__Packet *qu
 {
 	Locum__Delivered delivered = LOCUM__DELIVERED__INIT;
 	Locum__Probed probed = LOCUM__PROBED__INIT;
-	Locum__LiveAnswer answer = LOCUM__LIVE_ANSWER__INIT; /* LIVE_AWAY */
 	IPC_PACKET(packet, DELIVERED, delivered, &delivered);
 
-	delivered.text = probed.text = answer.text = (char *)why;
-	if (question->body_case == LOCUM__PACKET__BODY_LIVE_ASK ||
-	    question->body_case == LOCUM__PACKET__BODY_LIVE_SEND) {
-		packet.body_case = LOCUM__PACKET__BODY_LIVE_ANSWER;
-		packet.live_answer = &answer;
-	}
+	delivered.text = probed.text = (char *)why;
 	if (question->body_case == LOCUM__PACKET__BODY_PROBE) {
 		packet.body_case = LOCUM__PACKET__BODY_PROBED;
 		packet.probed = &probed;
@@ -85,6 +79,10 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 		forget_dns(tk, so);
 		return;
 	}
+	if (channel_peer(ch) == LOCUM__PROCESS__SMTPIN) {
+		lives_message(tk, so, ch, m);
+		return;
+	}
 	if (so->stopping) {
 		decline(tk, ch, m->packet, "smtpout is shutting down");
 		return;
@@ -93,9 +91,6 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 		r = deliver_start(so, m);
 	else if (m->packet->body_case == LOCUM__PACKET__BODY_PROBE)
 		r = probe_start(so, m);
-	else if (m->packet->body_case == LOCUM__PACKET__BODY_LIVE_ASK ||
-		 m->packet->body_case == LOCUM__PACKET__BODY_LIVE_SEND)
-		return decline(tk, ch, m->packet, "this version passes nothing on live");
 	else
 		return;
 	if (r < 0) {
@@ -117,6 +112,7 @@ static int acquire(struct task *tk, struct worker *w, struct sandbox_request *re
 static int serve(struct task *tk, struct worker *w)
 {
 	struct smtpout *so = w->arg;
+	int r;
 
 	(void)tk;
 	so->loop = w->loop;
@@ -124,7 +120,10 @@ static int serve(struct task *tk, struct worker *w)
 	group_init(&so->jobs, w->loop);
 	signal_init(&so->netd_came);
 	so->netd_wait = DIAL_NETD_WAIT;
-	return outbound_init(&so->outbound, w->loop, &so->dialer, so->tls, w->conf->hostname);
+	r = lives_init(so);
+	return r < 0 ? r
+		     : outbound_init(&so->outbound, w->loop, &so->dialer, so->tls,
+				     w->conf->hostname);
 }
 
 static void reconfigured(struct task *tk, struct worker *w)
@@ -159,6 +158,8 @@ static void peer_gone(struct worker *w, struct channel *ch)
 		so->netd = NULL;
 	if (so->spoold == ch)
 		so->spoold = NULL;
+	if (channel_peer(ch) == LOCUM__PROCESS__SMTPIN)
+		lives_forget(so, ch);
 }
 
 static void finish(struct task *tk, struct worker *w)
@@ -170,6 +171,7 @@ static void finish(struct task *tk, struct worker *w)
 		group_cancel(&so->jobs);
 		group_wait(tk, &so->jobs, NEVER);
 	}
+	lives_close(tk, so);
 	outbound_close(tk, &so->outbound, task_in(tk, QUIT_TIME));
 	outbound_done(&so->outbound);
 	tls_context_freep(&so->tls);

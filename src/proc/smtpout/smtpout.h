@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "proc/smtpout/outbound.h"
+#include "proc/smtpout/live.h"
 #include "proc/worker.h"
 
 struct smtpout {
@@ -18,6 +18,7 @@ struct smtpout {
 	struct dialer dialer;
 	struct ssl_ctx_st *tls;
 	struct outbound outbound;
+	struct lives lives;
 	struct group jobs;
 	bool stopping;
 };

@@ -23,8 +23,12 @@ int ending_next_reply(struct task *tk, struct transaction *t, nsec duration);
 /* c->reply in one line, in the arena. */
 str ending_words(struct transaction *t);
 Locum__Outcome ending_verdict(const struct reply *r);
-/* For every recipient that RCPT let through, or for all where it never came to that. */
+/* c->reply as it came, where that is wanted. */
+void ending_keep_lines(struct transaction *t, struct handover_recipient *to);
+/* For every recipient that RCPT let through, or for all where it never came to that: in our words,
+ * or what c->reply means, in the host's. */
 void ending_settle(struct transaction *t, Locum__Outcome outcome, str reply);
+void ending_settle_reply(struct transaction *t);
 /* The attempt came to this, and c->why says why. */
 void ending_explain(struct transaction *t, Locum__Attempt attempt);
 /* The connection broke or ran out of time, or the host talks nonsense. Returns the error. */
@@ -38,6 +42,7 @@ int ending_corrupt(struct transaction *t, const char *what);
 
 /* Addresses and parameters are such that they cannot be a command of their own. */
 bool envelope_fits(const struct handover *h);
+bool envelope_recipient_fits(const struct handover_recipient *to);
 int envelope_put(struct task *tk, struct transaction *t, const str *parts, size_t count);
 int envelope_flush(struct task *tk, struct transaction *t);
 /* Ends what an earlier transaction left open. */

@@ -39,6 +39,7 @@ int transaction_begin(struct task *tk, struct transaction *t, struct conn *c, st
 	};
 	must(h->recipient_count > 0 && h->reply_bytes_max >= 16);
 	h->stale = false;
+	t->fitted = h->recipient_count;
 	dot_out_init(&t->dots);
 	if (!envelope_fits(h))
 		return ending_corrupt(t, "the envelope in the spool has an address or parameter "
@@ -67,17 +68,45 @@ static int ask(struct task *tk, struct transaction *t)
 	return r < 0 ? r : envelope_ask_recipients(tk, t);
 }
 
+/* Those who came since. */
+static int fit_recipients(struct transaction *t)
+{
+	struct handover *h = t->h;
+
+	for (; t->fitted < h->recipient_count; t->fitted++) {
+		if (!envelope_recipient_fits(&h->recipients[t->fitted]))
+			return ending_corrupt(t, "the recipient cannot be an address");
+		needs_recipient(t->c, h, &h->recipients[t->fitted]);
+	}
+	return 0;
+}
+
 int transaction_ask(struct task *tk, struct transaction *t)
 {
-	int r = ask(tk, t);
+	int r = fit_recipients(t);
 
+	if (r >= 0)
+		r = ask(tk, t);
 	if (r >= 0)
 		r = envelope_flush(tk, t);
 	return r < 0 ? r : envelope_take_replies(tk, t);
 }
 
+void transaction_drop_last(struct transaction *t)
+{
+	must(t->h->recipient_count > 0 && t->replied == t->h->recipient_count);
+	t->h->recipient_count--;
+	t->asked = t->replied = t->fitted = t->h->recipient_count;
+}
+
 int transaction_send(struct task *tk, struct transaction *t)
 {
+	int r = needs_message(t->c, t->h);
+
+	if (r == -EOPNOTSUPP)
+		return not_begun(t);
+	if (r < 0)
+		return ending_corrupt(t, "the message cannot be read");
 	return data_send(tk, t);
 }
 

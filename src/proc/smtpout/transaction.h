@@ -45,6 +45,9 @@ struct handover_recipient {
 	str notify, orcpt; /* RFC 3461, as the client wrote them; empty: not given */
 	Locum__Outcome outcome;
 	str reply; /* the host's words, code first, or ours where it said none; in the arena */
+	/* With keep_lines: the host's last reply to it as it came, in the arena; code 0: it said none. */
+	int code;
+	str lines; /* without their codes, each ended by '\n' */
 	/* of needs.h */
 	str form;     /* the address as this host is told it */
 	bool lacking; /* the host lacks what it needs: REFUSED, and not asked */
@@ -56,9 +59,11 @@ struct handover_recipient {
 struct handover {
 	str reverse_path; /* empty: the null reverse-path */
 	bool body_8bitmime, body_binarymime, smtputf8, requiretls;
-	str dsn_ret, dsn_envid; /* RFC 3461, as the client wrote them; empty: not given */
-	str received;           /* our header, with its CRLF */
-	int body_fd;
+	str dsn_ret, dsn_envid;  /* RFC 3461, as the client wrote them; empty: not given */
+	str received;            /* our header, with its CRLF */
+	bool keep_lines;         /* replies are wanted as they came */
+	int body_fd;             /* -1: not there yet */
+	uint64_t body_announced; /* then: its size as the client says, for SIZE; 0: unknown */
 	uint64_t body_offset, body_bytes;
 	uint32_t body_crc32c;
 	struct handover_recipient *recipients;
@@ -92,6 +97,7 @@ struct transaction {
 	size_t asked;   /* recipients whose RCPT was sent */
 	size_t replied; /* of those, whose reply came */
 	size_t accepted;
+	size_t fitted; /* recipients that were looked at before they are asked */
 	/* the body */
 	uint64_t body_at; /* bytes read so far */
 	size_t chunk_bytes;
@@ -107,16 +113,20 @@ void transaction_run(struct task *tk, struct conn *c, struct handover *h);
  * negative errno after which nothing may follow but the end; then h->attempt, h->text and the
  * outcomes of the recipients say what happened. c and h stay with the caller and outlive *t. */
 
-/* -EOPNOTSUPP: the host lacks what all recipients need. -EBADMSG: the envelope cannot be one; the
- * connection is dropped unused. After an error nothing was said and no end is due. */
+/* -EOPNOTSUPP: the host lacks what all recipients need, nothing was said. -EBADMSG: the envelope
+ * cannot be one. */
 int transaction_begin(struct task *tk, struct transaction *t, struct conn *c, struct handover *h);
 /* MAIL if it was not said, RCPT for every recipient that was not asked yet, and all their replies.
  * t->accepted counts those taken so far; t->mail_failed: MAIL was refused, which is the outcome of
- * them all. h may have gained recipients since the last call. */
+ * them all. h may have gained recipients since the last call; one that the host lacks something for
+ * is `lacking`. */
 int transaction_ask(struct task *tk, struct transaction *t);
-/* The message, to those that were taken. */
+/* The last recipient was refused and has heard it: as if it had never been there. */
+void transaction_drop_last(struct transaction *t);
+/* The message, to those that were taken. -EOPNOTSUPP: the host lacks what it needs, as its headers
+ * show; nothing of it was sent. */
 int transaction_send(struct task *tk, struct transaction *t);
-/* Anywhere behind begin, once. The connection is the caller's again; c->reset_first is set where the
+/* Behind begin, whatever that returned, once. The connection is the caller's again; c->reset_first is set where the
  * host still has an open transaction. */
 void transaction_end(struct task *tk, struct transaction *t);
 
