@@ -24,27 +24,30 @@ static uint64_t key_hash(const struct lives *ls, const struct channel *ch, uint6
 static struct live *find(struct lives *ls, const struct channel *ch, uint64_t number)
 {
 	MAP_FIND (&ls->map, key_hash(ls, ch, number), struct live, link, l) {
-		if (l->smtpin == ch && l->number == number)
+		if (l->smtpin == ch && l->number == number && !l->over)
 			return l;
 	}
 	return NULL;
 }
 
-/* Out of the table: its number may name another one from now on. The rest waits until nobody is
- * at it, and has a task. */
-static void forget(struct live *l)
+/* Over, and nobody is at it: what it holds is given back by a task. */
+static void retire(struct live *l)
 {
 	struct lives *ls = &l->so->lives;
 
+	map_remove(&ls->map, &l->link);
+	l->smtpin = NULL;
+	list_append(&ls->ended, &l->ended);
+	signal_raise(&ls->changed);
+}
+
+static void forget(struct live *l)
+{
 	if (l->over)
 		return;
 	l->over = true;
-	map_remove(&ls->map, &l->link);
-	l->smtpin = NULL;
-	if (l->busy)
-		return;
-	list_append(&ls->ended, &l->ended);
-	signal_raise(&ls->changed);
+	if (!l->busy)
+		retire(l);
 }
 
 static void live_free(struct live *l)
@@ -226,13 +229,9 @@ static void log_away(const struct live *l, const struct live_result *result)
 
 static void end_question(struct live *l)
 {
-	struct lives *ls = &l->so->lives;
-
 	l->busy = false;
-	if (l->over) {
-		list_append(&ls->ended, &l->ended);
-		signal_raise(&ls->changed);
-	}
+	if (l->over)
+		retire(l);
 }
 
 /* The connection waits for smtpin. */
@@ -462,8 +461,10 @@ void lives_forget(struct smtpout *so, struct channel *ch)
 		struct live *l = CONTAINER(link, struct live, link);
 
 		link = map_walk(&so->lives.map, link);
-		if (l->smtpin == ch)
-			forget(l);
+		if (l->smtpin != ch)
+			continue;
+		l->smtpin = NULL;
+		forget(l);
 	}
 }
 
@@ -473,7 +474,7 @@ int lives_init(struct smtpout *so)
 {
 	struct lives *ls = &so->lives;
 
-	*ls = (struct lives){ .idle_time = LIVE_IDLE_TIME };
+	*ls = (struct lives){ .idle_time = LIVE_IDLE_TIME, .place_wait = LIVE_PLACE_WAIT };
 	map_init(&ls->map);
 	list_init(&ls->idle);
 	list_init(&ls->ended);

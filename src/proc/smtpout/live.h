@@ -31,6 +31,8 @@ struct ipc_message;
 #define LIVE_ARENA_MAX (512 * 1024)
 #define LIVE_SCRATCH_MAX (64 * 1024)
 #define LIVE_IDLE_TIME (20 * NSEC_S)
+/* spoold only looks at its numbers; a client waits. */
+#define LIVE_PLACE_WAIT (3 * NSEC_S)
 
 struct live {
 	struct map_link link;
@@ -39,7 +41,7 @@ struct live {
 	struct channel *smtpin; /* NULL: gone, nobody waits for an answer */
 	uint64_t number;
 	bool busy; /* a question is being answered; its task alone touches what follows */
-	bool over; /* to be forgotten once it is not busy */
+	bool over; /* to be forgotten once it is not busy; no message finds it any more */
 
 	/* the question */
 	uint64_t call;
@@ -73,7 +75,8 @@ struct lives {
 	struct list ended; /* to be forgotten */
 	struct signal changed;
 	uint64_t seed[2];
-	nsec idle_time; /* LIVE_IDLE_TIME, but in tests */
+	nsec idle_time;  /* LIVE_IDLE_TIME, but in tests */
+	nsec place_wait; /* LIVE_PLACE_WAIT, likewise */
 	struct group tasks;
 	bool closing;
 };

@@ -5,8 +5,6 @@
 #include "proc/smtpout/handover.h"
 #include "proc/smtpout/smtpout.h"
 
-/* spoold only looks at its numbers; a client waits. */
-#define PLACE_WAIT (3 * NSEC_S)
 /* From DATA to the reply to the dot; smtpin waits six minutes. */
 #define SEND_MAX (5 * NSEC_MINUTE)
 
@@ -38,7 +36,7 @@ static int take_place(struct task *tk, struct live *l, str *ret_why)
 	int r;
 
 	take.domain = (char *)l->domain.p;
-	r = ipc_call(tk, so->spoold, &packet, -1, &m, task_in(tk, PLACE_WAIT));
+	r = ipc_call(tk, so->spoold, &packet, -1, &m, task_in(tk, so->lives.place_wait));
 	if (r < 0) {
 		*ret_why =
 			r == -EPIPE ? STR("spoold is not running") : STR("spoold did not answer");
@@ -76,7 +74,7 @@ static void leave_place(struct task *tk, struct live *l)
 	leave.latency_us = l->delivered ? (uint64_t)(l->spent / NSEC_US) : 0;
 	leave.delivered = l->delivered;
 	leave.body_bytes = l->delivered ? l->handover.body_bytes : 0;
-	r = ipc_send(tk, l->so->spoold, &packet, -1, task_in(tk, PLACE_WAIT));
+	r = ipc_send(tk, l->so->spoold, &packet, -1, task_in(tk, LIVE_PLACE_WAIT));
 	if (r < 0 && r != -EPIPE)
 		log_error("live.place_lost", K("domain", l->domain), K_ERR(r));
 }

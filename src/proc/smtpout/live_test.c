@@ -13,9 +13,11 @@
  *	"send"    hands the message over        "away: …"              begins so
  *	"end"     LiveEnd                       ""                     no answer is due
  *	"idle"    waits longer than a connection is kept
- *	"full"    from now on spoold has no place; "room": it has again
+ *	"full"    from now on spoold has no place
  *	"away"    spoold goes away
  *	"gone"    smtpin goes away
+ *	"silent"  from now on spoold answers nothing
+ *	"later X" says X and does not wait for the answer, "then" does
  */
 #define DIALS_MAX 3
 #define BODY "Subject: hi\r\n\r\nhello\r\n"
@@ -27,11 +29,11 @@ struct live_case {
 		const char *say, *hear;
 	} step[12];
 	/* What spoold was told of the places it gave, a letter each: Answered, Delivered, Refusing, Unreachable,
-	 * Lost, None; in lower case where the connection was lost after the client left. */
+	 * Lost, None. */
 	const char *left;
 	const char *dials; /* how often, a digit; NULL: as many as there are scripts */
 	bool binary, smtputf8, wrong_crc, open_body, other_recipient, null_sender;
-	bool headers_not_ascii;
+	bool headers_not_ascii, big_body, no_line_end, hasty;
 };
 
 #define PLAIN ">220 mx", "<*EHLO", ">250 mx"
@@ -198,6 +200,50 @@ static const struct live_case cases[] = {
 	  { ASK_A, { "send", "ambiguous: mx" } },
 	  "L" },
 
+	{ "it hangs up in mid-message",
+	  { { TO_RCPT, "<DATA", GO, "cut" } },
+	  { ASK_A, { "send", "away: mx.y.example[192.0.2.1:25]: connection lost at the message" } },
+	  "L",
+	  .big_body = true },
+	{ "it hangs up in mid-message and says why",
+	  { { TO_RCPT, "<DATA", GO, ">552-5.3.4 too", ">552 5.3.4 big", "cut" } },
+	  { ASK_A, { "send", "reply 552 5.3.4 too|5.3.4 big" } },
+	  "A",
+	  .big_body = true },
+	{ "421 in mid-message",
+	  { { TO_RCPT, "<DATA", GO, ">421 closing", "cut" } },
+	  { ASK_A, { "send", "away: mx" } },
+	  "R",
+	  .big_body = true },
+
+	/* --- a primary that is too slow --- */
+	{ "no greeting in time", { { "mute" } }, { { "a", "away: mx" } }, "U", .hasty = true },
+	{ "no answer to EHLO in time",
+	  { { ">220 mx", "mute" } },
+	  { { "a", "away: mx" } },
+	  "U",
+	  .hasty = true },
+	{ "no answer to MAIL in time",
+	  { { PIPE, "mute" } },
+	  { { "a", "away: mx.y.example[192.0.2.1:25]: no answer in time at MAIL" } },
+	  "L",
+	  .hasty = true },
+	{ "no answer to RCPT in time",
+	  { { PIPE, MAIL, RCPT("a"), OK, "mute" } },
+	  { { "a", "away: mx.y.example[192.0.2.1:25]: no answer in time at RCPT" } },
+	  "L",
+	  .hasty = true },
+	{ "no answer to DATA in time",
+	  { { TO_RCPT, "<DATA", "mute" } },
+	  { ASK_A, { "send", "away: mx.y.example[192.0.2.1:25]: no answer in time at DATA" } },
+	  "L",
+	  .hasty = true },
+	{ "no answer to the dot in time: it may have it",
+	  { { TO_RCPT, "<DATA", GO, "dot", "mute" } },
+	  { ASK_A, { "send", "ambiguous: mx.y.example[192.0.2.1:25]: no answer in time" } },
+	  "L",
+	  .hasty = true },
+
 	/* --- what the host lacks --- */
 	{ "a binary message and a host that takes none",
 	  { { PIPE } },
@@ -216,6 +262,13 @@ static const struct live_case cases[] = {
 	  "D",
 	  .smtputf8 = true },
 
+	{ "a last line without an end goes by BDAT to a host that takes it",
+	  { { ">220 mx", "<*EHLO", ">250-mx", ">250-PIPELINING", ">250 CHUNKING", MAIL, RCPT("a"),
+	      OK, YES, "bdat", OK } },
+	  { ASK_A, { "send", "reply 250 2.1.0 ok" } },
+	  "D",
+	  .no_line_end = true },
+
 	/* --- places --- */
 	{ "no place: the primary is left alone",
 	  { { 0 } },
@@ -231,6 +284,33 @@ static const struct live_case cases[] = {
 	  { { TO_RCPT, "<DATA", GO, "dot", OK } },
 	  { ASK_A, { "away", "" }, { "send", "reply 250 2.1.0 ok" } },
 	  "" },
+
+	{ "spoold does not answer",
+	  { { 0 } },
+	  { { "silent", "" }, { "a", "away: spoold did not answer" } },
+	  "",
+	  .dials = "0" },
+
+	/* --- two things at once --- */
+	{ "a question behind one that runs is declined, the first is answered",
+	  { { PIPE, MAIL, RCPT("a"), "stall", OK, YES } },
+	  { { "later a", "" },
+	    { "b", "away: the question before is not answered yet" },
+	    { "then", TAKEN },
+	    { "end", "" } },
+	  "A" },
+	{ "LiveEnd behind a question that runs: it is answered, then all is given back",
+	  { { PIPE, MAIL, RCPT("a"), "stall", OK, YES, AGAIN } },
+	  { { "later a", "" }, { "end", "" }, { "then", TAKEN }, ASK_A, { "end", "" } },
+	  "AA" },
+	{ "smtpin goes while a question runs",
+	  { { PIPE, MAIL, RCPT("a"), "stall", OK, YES } },
+	  { { "later a", "" }, { "gone", "" }, { "then", "lost" } },
+	  "A" },
+	{ "smtpin goes while the message is under way",
+	  { { TO_RCPT, "<DATA", GO, "stall", "dot", OK } },
+	  { ASK_A, { "later send", "" }, { "gone", "" }, { "then", "lost" } },
+	  "D" },
 
 	/* --- who waits too long --- */
 	{ "connection and place are given back; the message is sent anew",
@@ -327,12 +407,13 @@ struct world {
 	struct channel *here[3], *there[3]; /* by enum peers */
 	struct fake_server server[DIALS_MAX];
 	unsigned dials, taken;
-	bool full;
+	bool full, silent;
 	uint64_t live;
+	const char *later;
+	char later_answer[2000];
 	char left[20];
 	char answer[2000];
-	str asked; /* recipients that were taken, separated by commas */
-	struct buf taken_names;
+	struct buf taken_names; /* a letter each */
 	bool in_transaction;
 };
 
@@ -395,6 +476,8 @@ static void spoold_message(struct task *tk, struct channel *ch, struct ipc_messa
 	}
 	assert_int_equal(m->packet->body_case, LOCUM__PACKET__BODY_TAKE_PLACE);
 	assert_string_equal(m->packet->take_place->domain, "y.example");
+	if (w->silent)
+		return;
 	place.granted = !w->full;
 	place.text = w->full ? (char *)"no room" : (char *)"";
 	w->taken += !w->full;
@@ -441,6 +524,13 @@ static void lose_peer(struct world *w, enum peers which)
 	w->here[which] = w->there[which] = NULL;
 }
 
+static const struct conn_limits hasty = { .greeting = 80 * NSEC_MS,
+					  .command = 80 * NSEC_MS,
+					  .tls = 80 * NSEC_MS,
+					  .data = 80 * NSEC_MS,
+					  .block = 80 * NSEC_MS,
+					  .final = 80 * NSEC_MS };
+
 static void set_up(struct task *tk, struct world *w)
 {
 	w->conf.hostname = STR("locum.example");
@@ -448,6 +538,9 @@ static void set_up(struct task *tk, struct world *w)
 	assert_int_equal(smtpout_hooks.acquire(tk, &w->worker, NULL), 0);
 	assert_int_equal(smtpout_hooks.serve(tk, &w->worker), 0);
 	w->so.lives.idle_time = 60 * NSEC_MS;
+	w->so.lives.place_wait = 500 * NSEC_MS;
+	if (w->k->hasty)
+		w->so.outbound.live_limits = &hasty;
 	connect_peer(w, tk, SPOOLD, spoold_message);
 	connect_peer(w, tk, NETD, netd_message);
 	connect_peer(w, tk, SMTPIN, smtpin_message);
@@ -495,9 +588,15 @@ static void call(struct task *tk, struct world *w, Locum__Packet *packet, int fd
 {
 	struct ipc_message m = { 0 };
 
+	int r;
+
 	w->answer[0] = '\0';
-	assert_int_equal(ipc_call(tk, w->there[SMTPIN], packet, fd, &m, task_in(tk, 5 * NSEC_S)),
-			 0);
+	r = ipc_call(tk, w->there[SMTPIN], packet, fd, &m, task_in(tk, 5 * NSEC_S));
+	if (r < 0) {
+		assert_int_equal(r, -EPIPE);
+		snprintf(w->answer, sizeof(w->answer), "lost");
+		return;
+	}
 	assert_int_equal(m.packet->body_case, LOCUM__PACKET__BODY_LIVE_ANSWER);
 	note_answer(w, m.packet->live_answer);
 	ipc_message_done(&m);
@@ -546,9 +645,14 @@ static void say_ask(struct task *tk, struct world *w, const char *name)
 
 static int body_file(const struct world *w, str *ret_body)
 {
+	static char big[3 * 1024 * 1024];
 	int fd = sys_memfd("body");
 
-	*ret_body = w->k->headers_not_ascii ? STR("Subject: h\xc3\xa9\r\n\r\nx\r\n") : STR(BODY);
+	memset(big, 'x', sizeof(big));
+	*ret_body = w->k->headers_not_ascii ? STR("Subject: h\xc3\xa9\r\n\r\nx\r\n")
+		    : w->k->no_line_end     ? STR("Subject: hi\r\n\r\nhello")
+		    : w->k->big_body        ? (str){ big, sizeof(big) }
+					    : STR(BODY);
 	assert_int_equal(sys_write(fd, *ret_body), 0);
 	if (!w->k->open_body)
 		assert_int_equal(sys_memfd_seal(fd), 0);
@@ -596,6 +700,31 @@ static void say_end(struct task *tk, struct world *w)
 	task_sleep(tk, 5 * NSEC_MS);
 }
 
+static void say(struct task *tk, struct world *w, const char *what);
+
+static void later_task(struct task *tk, void *arg)
+{
+	struct world *w = arg;
+
+	say(tk, w, w->later);
+	memcpy(w->later_answer, w->answer, sizeof(w->answer));
+	w->later = NULL;
+}
+
+static void say_later(struct task *tk, struct world *w, const char *what)
+{
+	w->later = what;
+	assert_int_equal(task_start(task_loop(tk), NULL, "later", later_task, w), 0);
+	task_sleep(tk, 50 * NSEC_MS);
+}
+
+static void await_later(struct task *tk, struct world *w)
+{
+	while (w->later)
+		task_sleep(tk, NSEC_MS);
+	memcpy(w->answer, w->later_answer, sizeof(w->answer));
+}
+
 static void say(struct task *tk, struct world *w, const char *what)
 {
 	w->answer[0] = '\0';
@@ -607,6 +736,12 @@ static void say(struct task *tk, struct world *w, const char *what)
 		task_sleep(tk, 120 * NSEC_MS);
 	else if (strcmp(what, "full") == 0)
 		w->full = true;
+	else if (strcmp(what, "silent") == 0)
+		w->silent = true;
+	else if (strncmp(what, "later ", 6) == 0)
+		say_later(tk, w, what + 6);
+	else if (strcmp(what, "then") == 0)
+		await_later(tk, w);
 	else if (strcmp(what, "away") == 0)
 		lose_peer(w, SPOOLD);
 	else if (strcmp(what, "gone") == 0)
@@ -626,7 +761,7 @@ static void check_body(const struct world *w, const struct fake_server *s)
 {
 	str body = buf_str(&s->body);
 
-	if (w->k->wrong_crc || body.n == 0)
+	if (w->k->wrong_crc || w->k->no_line_end || body.n == 0)
 		return;
 	assert_true(str_starts(body, STR("Received: from client (")));
 	assert_true(str_find(body, STR("[198.51.100.7]")) > 0);
