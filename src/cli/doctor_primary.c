@@ -117,7 +117,7 @@ static void make_context(void *arg)
 {
 	struct trust *t = arg;
 
-	t->result = tls_client_opportunistic_new(&t->context);
+	t->result = tls_client_new(STR_NONE, &t->context);
 	if (t->result == 0)
 		SSL_CTX_set_default_verify_paths(t->context);
 }
@@ -126,11 +126,12 @@ static void make_context(void *arg)
 static bool open_session(struct task *tk, struct primary *p, struct ssl_ctx_st *tls)
 {
 	struct doctor *d = p->d;
+	const struct conn_tls wanted = { .context = tls };
 	char name[CONN_HOST_MAX];
 
 	str_copy(d->conf->hostname, name, sizeof(name));
 	d->step = "greeting, EHLO, STARTTLS";
-	switch (conn_open(tk, p->conn, name, &limits, tls)) {
+	switch (conn_open(tk, p->conn, name, &limits, tls ? &wanted : NULL)) {
 	case CONN_READY:
 		return true;
 	case CONN_REFUSED:
@@ -152,6 +153,8 @@ static bool open_session(struct task *tk, struct primary *p, struct ssl_ctx_st *
 			"s_client -starttls smtp`",
 			"%s", p->conn->why);
 		return false;
+	case CONN_TLS_LACKING: /* only where TLS is demanded */
+		break;
 	}
 	return false;
 }

@@ -107,8 +107,8 @@ static void take_cname(const struct reader *rd, const struct record *rec, void *
 }
 
 /* The whole of it: finds the owner behind the CNAMEs and hands its records to take. */
-static enum dns_status read_answer(str message, enum dns_type type, take_fn *take, void *answer,
-				   uint32_t *ret_ttl)
+static enum dns_status read_owner(str message, enum dns_type type, take_fn *take, void *answer,
+				  uint32_t *ret_ttl, char ret_owner[static DNS_NAME_SIZE])
 {
 	char target[DNS_NAME_SIZE];
 	struct reader rd;
@@ -134,10 +134,19 @@ static enum dns_status read_answer(str message, enum dns_type type, take_fn *tak
 	if (n < 0)
 		return DNS_TROUBLE;
 	*ret_ttl = rd.ttl;
+	str_copy(str_of(rd.owner), ret_owner, DNS_NAME_SIZE);
 	if (n > 0)
 		return DNS_DATA;
 	*ret_ttl = UINT32_MAX;
 	return rd.rcode == RCODE_NXDOMAIN ? DNS_NO_DOMAIN : DNS_NO_DATA;
+}
+
+static enum dns_status read_answer(str message, enum dns_type type, take_fn *take, void *answer,
+				   uint32_t *ret_ttl)
+{
+	char owner[DNS_NAME_SIZE];
+
+	return read_owner(message, type, take, answer, ret_ttl, owner);
 }
 
 static void take_mx(const struct reader *rd, const struct record *rec, void *arg)
@@ -204,9 +213,11 @@ void dns_read_addresses(str message, enum dns_type type, struct dns_addresses *r
 {
 	must(type == DNS_A || type == DNS_AAAA);
 	memset(ret, 0, sizeof(*ret));
-	ret->status = read_answer(message, type, take_address, ret, &ret->ttl);
-	if (ret->status != DNS_DATA)
+	ret->status = read_owner(message, type, take_address, ret, &ret->ttl, ret->owner);
+	if (ret->status != DNS_DATA) {
 		ret->count = 0;
+		ret->owner[0] = '\0';
+	}
 }
 
 static void take_name(const struct reader *rd, const struct record *rec, void *arg)
@@ -231,6 +242,40 @@ void dns_read_names(str message, struct dns_names *ret)
 	ret->status = read_answer(message, DNS_PTR, take_name, ret, &ret->ttl);
 	if (ret->status != DNS_DATA)
 		ret->count = 0;
+}
+
+static void take_tlsa(const struct reader *rd, const struct record *rec, void *arg)
+{
+	struct dns_tlsa_answer *a = arg;
+	const uint8_t *data = (const uint8_t *)rd->message.p + rec->data;
+	size_t length = rec->data_length;
+
+	if (length < 3)
+		return;
+	length -= 3;
+	if (a->count == DNS_TLSA_MAX || length > DNS_TLSA_BYTES_MAX - a->byte_count) {
+		a->cut = true;
+		return;
+	}
+	a->record[a->count++] = (struct dns_tlsa){
+		.usage = data[0],
+		.selector = data[1],
+		.matching = data[2],
+		.from = (uint16_t)a->byte_count,
+		.length = (uint16_t)length,
+	};
+	memcpy(a->bytes + a->byte_count, data + 3, length);
+	a->byte_count += length;
+}
+
+void dns_read_tlsa(str message, struct dns_tlsa_answer *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->status = read_answer(message, DNS_TLSA, take_tlsa, ret, &ret->ttl);
+	if (ret->status != DNS_DATA) {
+		ret->count = 0;
+		ret->byte_count = 0;
+	}
 }
 
 static void take_nothing(const struct reader *rd, const struct record *rec, void *arg)

@@ -11,12 +11,14 @@
 
 #include "dns/name.h"
 
-enum dns_type { DNS_A = 1, DNS_PTR = 12, DNS_MX = 15, DNS_AAAA = 28 };
+enum dns_type { DNS_A = 1, DNS_PTR = 12, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28, DNS_TLSA = 52 };
 enum dns_status { DNS_DATA, DNS_NO_DATA, DNS_NO_DOMAIN, DNS_TROUBLE };
 
 #define DNS_MX_MAX 32
 #define DNS_ADDRESSES_MAX 16
 #define DNS_NAMES_MAX 4
+#define DNS_TLSA_MAX 16
+#define DNS_TLSA_BYTES_MAX 4096 /* of all records of an answer together */
 
 struct dns_mx {
 	uint16_t preference;
@@ -28,6 +30,7 @@ struct dns_mx {
 struct dns_mx_answer {
 	enum dns_status status;
 	uint32_t ttl; /* the least of what was used; UINT32_MAX without data */
+	bool secure;  /* validated by DNSSEC: the resolver's word, set by who asked it */
 	bool cut;
 	size_t count;
 	struct dns_mx mx[DNS_MX_MAX];
@@ -37,9 +40,29 @@ struct dns_mx_answer {
 struct dns_addresses {
 	enum dns_status status;
 	uint32_t ttl;
+	bool secure; /* as above */
 	bool cut;
 	size_t count;
+	char owner[DNS_NAME_SIZE]; /* whose they are, behind CNAMEs; empty without data */
 	struct addr address[DNS_ADDRESSES_MAX]; /* port 0 */
+};
+
+/* What a host's certificate is bound to (RFC 6698 §2.1). */
+struct dns_tlsa {
+	uint8_t usage, selector, matching;
+	uint16_t from, length; /* of its association data, in the answer's bytes */
+};
+
+/* What does not fit is left out. DATA with count 0: there are records, none that could be kept. */
+struct dns_tlsa_answer {
+	enum dns_status status;
+	uint32_t ttl;
+	bool secure;
+	bool cut;
+	size_t count;
+	struct dns_tlsa record[DNS_TLSA_MAX];
+	size_t byte_count;
+	uint8_t bytes[DNS_TLSA_BYTES_MAX];
 };
 
 /* Possible host names only. */
@@ -55,6 +78,7 @@ void dns_read_mx(str message, struct dns_mx_answer *ret);
 /* type: DNS_A or DNS_AAAA */
 void dns_read_addresses(str message, enum dns_type type, struct dns_addresses *ret);
 void dns_read_names(str message, struct dns_names *ret);
+void dns_read_tlsa(str message, struct dns_tlsa_answer *ret);
 /* Only whether there are records of that type. */
 enum dns_status dns_read_status(str message, enum dns_type type);
 

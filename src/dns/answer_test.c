@@ -350,9 +350,56 @@ static void test_reverse_names(void **state)
 				  "ip6.arpa");
 }
 
+static void put_tlsa(struct dns_writer *w, const char *owner, const uint8_t *data, size_t n)
+{
+	dns_put_head(w, owner, DNS_TLSA, 300, n);
+	for (size_t i = 0; i < n; i++)
+		dns_put8(w, data ? data[i] : 3);
+}
+
+static void test_tlsa_records(void **state)
+{
+	static struct dns_tlsa_answer a;
+	WRITER w;
+
+	(void)state;
+	dns_start(&w, 0, "_25._tcp.mx.x", DNS_TLSA);
+	put_tlsa(&w, "_25._tcp.mx.x", (const uint8_t[]){ 3, 1, 2, 9, 8 }, 5);
+	put_tlsa(&w, "_25._tcp.mx.x", (const uint8_t[]){ 2, 0 }, 2);
+	put_tlsa(&w, "_25._tcp.mx.x", (const uint8_t[]){ 2, 0, 1 }, 3);
+	dns_read_tlsa(buf_str(&w.b), &a);
+	assert_int_equal(a.status, DNS_DATA);
+	assert_int_equal(a.count, 2);
+	assert_int_equal(a.record[0].usage, 3);
+	assert_int_equal(a.record[0].selector, 1);
+	assert_int_equal(a.record[0].matching, 2);
+	assert_int_equal(a.record[0].length, 2);
+	assert_memory_equal(a.bytes + a.record[0].from, "\x09\x08", 2);
+	assert_int_equal(a.record[1].length, 0);
+	assert_false(a.cut);
+}
+
+static void test_tlsa_records_are_bounded(void **state)
+{
+	static struct dns_tlsa_answer a;
+	WRITER w;
+
+	(void)state;
+	dns_start(&w, 0, "_25._tcp.mx.x", DNS_TLSA);
+	put_tlsa(&w, "_25._tcp.mx.x", NULL, 3 + DNS_TLSA_BYTES_MAX + 1);
+	for (int i = 0; i < DNS_TLSA_MAX + 2; i++)
+		put_tlsa(&w, "_25._tcp.mx.x", NULL, 35);
+	dns_read_tlsa(buf_str(&w.b), &a);
+	assert_int_equal(a.count, DNS_TLSA_MAX);
+	assert_int_equal(a.byte_count, 32 * DNS_TLSA_MAX);
+	assert_true(a.cut);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_tlsa_records),
+		cmocka_unit_test(test_tlsa_records_are_bounded),
 		cmocka_unit_test(test_mx_records_come_best_first),
 		cmocka_unit_test(test_null_mx_is_the_root),
 		cmocka_unit_test(test_records_that_name_no_host_are_still_records),

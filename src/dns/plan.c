@@ -1,5 +1,7 @@
 #include "dns/route.h"
 
+#include <stdio.h>
+
 int route_plan_init(struct route_plan *plan, str domain)
 {
 	memset(plan, 0, sizeof(*plan));
@@ -59,6 +61,7 @@ int route_plan_mx(struct route_plan *plan, const struct dns_mx_answer *answer, u
 	if (!s)
 		return -E2BIG;
 	s->mx = true;
+	s->secure = answer->secure;
 	s->status = answer->status;
 	s->ttl = answer->ttl;
 	switch (answer->status) {
@@ -140,6 +143,11 @@ void route_host_addresses(struct route_host *host, const struct dns_addresses *v
 		if (i < v4->count)
 			add_address(host, &v4->address[i]);
 	}
+	host->secure = (v6->status == DNS_DATA || v4->status == DNS_DATA) &&
+		       (v6->status != DNS_DATA || v6->secure) &&
+		       (v4->status != DNS_DATA || v4->secure);
+	str_copy(str_of(v6->status == DNS_DATA ? v6->owner : v4->owner), host->base,
+		 sizeof(host->base));
 	host->ttl = MIN(v6->ttl, v4->ttl);
 	host->partial = v6->status == DNS_TROUBLE || v4->status == DNS_TROUBLE;
 	if (host->address_count)
@@ -150,4 +158,28 @@ void route_host_addresses(struct route_host *host, const struct dns_addresses *v
 		host->status = DNS_NO_DOMAIN;
 	else
 		host->status = DNS_NO_DATA;
+}
+
+bool route_tlsa_name(const struct route_host *host, bool of_base,
+		     char ret_name[static DNS_NAME_SIZE])
+{
+	int n = snprintf(ret_name, DNS_NAME_SIZE, "_%u._tcp.%s", host->port,
+			 of_base ? host->base : host->name);
+
+	return n > 0 && n < DNS_NAME_SIZE;
+}
+
+void route_host_tlsa(struct route_host *host, const struct dns_tlsa_answer *answer, bool of_base)
+{
+	host->dane = DANE_NONE;
+	if (answer->status == DNS_TROUBLE) {
+		host->dane = DANE_TROUBLE;
+		host->partial = true;
+	} else if (answer->status == DNS_DATA && answer->secure) {
+		host->dane = DANE_RECORDS;
+		host->tlsa = answer;
+		host->ttl = MIN(host->ttl, answer->ttl);
+	}
+	if (!of_base)
+		str_copy(str_of(host->name), host->base, sizeof(host->base));
 }

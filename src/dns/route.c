@@ -106,27 +106,54 @@ static bool has_address(const struct route *r, const struct addr *a)
 	return false;
 }
 
+/* Its addresses, or what they need beside them, are not known. */
+static bool is_trouble(const struct route_host *h)
+{
+	return h->status == DNS_TROUBLE || h->dane == DANE_TROUBLE;
+}
+
+/* Without memory for them the host is not used rather than trusted blindly. */
+static void add_tlsa(struct route_hop *hop, const struct route_host *h)
+{
+	hop->dane = h->dane;
+	if (h->dane != DANE_RECORDS)
+		return;
+	str_copy(str_of(h->base), hop->base, sizeof(hop->base));
+	hop->tlsa = malloc(sizeof(*hop->tlsa));
+	if (hop->tlsa)
+		*hop->tlsa = *h->tlsa;
+	else
+		hop->dane = DANE_TROUBLE;
+}
+
 /* The host survived. One that DNS had trouble with stays as a hop without addresses: it belongs to
  * the destination, and we will ask again. */
-static void add_hop(struct route *r, const struct route_host *h, uint8_t rank)
+static void add_hop(struct route *r, const struct route_host *h, const struct route_source *s,
+		    uint8_t rank)
 {
 	struct route_hop *hop = &r->hop[r->hop_count++];
+	bool usable;
 
 	*hop = (struct route_hop){
 		.preference = h->preference,
 		.port = h->port,
 		.rank = rank,
 		.address_from = (uint8_t)r->address_count,
+		.mx = s->mx,
+		.secure = !s->mx || s->secure,
 	};
 	str_copy(str_of(h->name), hop->host, sizeof(hop->host));
-	for (size_t i = 0; i < h->address_count && r->address_count < ROUTE_ADDRESSES_MAX; i++) {
+	add_tlsa(hop, h);
+	usable = hop->dane != DANE_TROUBLE;
+	for (size_t i = 0; usable && i < h->address_count && r->address_count < ROUTE_ADDRESSES_MAX;
+	     i++) {
 		if (has_address(r, &h->address[i]))
 			continue;
 		r->address[r->address_count++] = h->address[i];
 		hop->address_count++;
 	}
 	r->ttl = MIN(r->ttl, h->ttl);
-	r->partial = r->partial || h->partial || h->status == DNS_TROUBLE;
+	r->partial = r->partial || h->partial || !usable || is_trouble(h);
 }
 
 static void verdict_set(struct verdict *v, enum route_reason reason, str subject)
@@ -210,12 +237,12 @@ static void use_mx(const struct hosts *hosts, const struct route_self *self, str
 		r->partial = true;
 	for (size_t i = 0; i < better; i++) {
 		h = host_at(hosts, i);
-		if (h->status == DNS_TROUBLE)
+		if (is_trouble(h))
 			trouble = trouble ? trouble : h;
 		if (i > 0 && h->preference != host_at(hosts, i - 1)->preference)
 			(*rank)++;
 		if (h->status == DNS_TROUBLE || h->address_count)
-			add_hop(r, h, *rank);
+			add_hop(r, h, &hosts->plan->source[h->source], *rank);
 	}
 	(*rank)++;
 	if (r->address_count > from)
@@ -246,8 +273,9 @@ static void use_mx_source(const struct hosts *hosts, const struct route_source *
 	}
 }
 
-static void use_explicit(const struct route_host *h, const struct route_self *self, struct route *r,
-			 uint8_t *rank, struct verdict *v)
+static void use_explicit(const struct route_host *h, const struct route_source *s,
+			 const struct route_self *self, struct route *r, uint8_t *rank,
+			 struct verdict *v)
 {
 	size_t from = r->address_count;
 
@@ -255,10 +283,9 @@ static void use_explicit(const struct route_host *h, const struct route_self *se
 		verdict_set(v, ROUTE_BEST_IS_US, str_of(h->name));
 		return;
 	}
-	verdict_set(v, h->status == DNS_TROUBLE ? ROUTE_TROUBLE : ROUTE_NO_ADDRESS,
-		    str_of(h->name));
+	verdict_set(v, is_trouble(h) ? ROUTE_TROUBLE : ROUTE_NO_ADDRESS, str_of(h->name));
 	if (h->status == DNS_TROUBLE || h->address_count)
-		add_hop(r, h, (*rank)++);
+		add_hop(r, h, s, (*rank)++);
 	if (r->address_count > from)
 		v->reason = ROUTE_OK;
 }
@@ -356,7 +383,7 @@ struct route *route_make(const struct route_plan *plan, const struct route_self 
 		if (plan->source[i].mx)
 			use_mx_source(&hosts, &plan->source[i], self, r, &rank, &v);
 		else if (hosts.count)
-			use_explicit(host_at(&hosts, 0), self, r, &rank, &v);
+			use_explicit(host_at(&hosts, 0), &plan->source[i], self, r, &rank, &v);
 		conclude(r, &v, i == 0);
 	}
 	make_key(r);
@@ -368,6 +395,8 @@ void route_free(struct route *r)
 {
 	if (!r)
 		return;
+	for (size_t i = 0; i < r->hop_count; i++)
+		free(r->hop[i].tlsa);
 	free(r->hop);
 	free(r->address);
 	free(r);
@@ -426,6 +455,17 @@ static bool has_same_addresses(const struct route *a, const struct route *b)
 	return true;
 }
 
+/* The same records; resolvers may turn their order, which then counts as a change. */
+static bool has_same_tlsa(const struct route_hop *a, const struct route_hop *b)
+{
+	if (a->dane != b->dane || a->secure != b->secure)
+		return false;
+	return a->dane != DANE_RECORDS ||
+	       (strcmp(a->base, b->base) == 0 && a->tlsa->count == b->tlsa->count &&
+		memcmp(a->tlsa->record, b->tlsa->record, sizeof(a->tlsa->record)) == 0 &&
+		memcmp(a->tlsa->bytes, b->tlsa->bytes, sizeof(a->tlsa->bytes)) == 0);
+}
+
 bool route_same(const struct route *a, const struct route *b)
 {
 	if (a->reason != b->reason || a->hop_count != b->hop_count ||
@@ -435,7 +475,7 @@ bool route_same(const struct route *a, const struct route *b)
 		const struct route_hop *x = &a->hop[i], *y = &b->hop[i];
 
 		if (strcmp(x->host, y->host) != 0 || x->rank != y->rank || x->port != y->port ||
-		    x->address_count != y->address_count)
+		    x->address_count != y->address_count || !has_same_tlsa(x, y))
 			return false;
 	}
 	return has_same_addresses(a, b);

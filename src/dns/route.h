@@ -21,6 +21,14 @@
 #define ROUTE_ADDRESSES_MAX 64
 #define ROUTE_KEY_SIZE 1024
 
+/* --- DANE (RFC 7672): what DNSSEC says of a host's certificate --- */
+
+enum route_dane {
+	DANE_NONE, /* nothing: no TLSA records, or no DNSSEC for the host's addresses or for them */
+	DANE_RECORDS, /* secure ones; whether any of them can be used is not looked at here */
+	DANE_TROUBLE, /* they are bogus, or DNS did not say: the host must not be used (§2.1.2) */
+};
+
 /* --- the plan: what has to be asked --- */
 
 /* A host that may be on the route. */
@@ -37,12 +45,18 @@ struct route_host {
 	uint32_t ttl;
 	size_t address_count;
 	struct addr address[ROUTE_HOST_ADDRESSES_MAX];
+	bool secure;              /* all of them by DNSSEC */
+	char base[DNS_NAME_SIZE]; /* whose addresses they are, behind CNAMEs */
+	/* By route_host_tlsa. */
+	enum route_dane dane;
+	const struct dns_tlsa_answer *tlsa; /* the asker's, with DANE_RECORDS */
 };
 
 /* One element of `primary`: the domain's MX records, or one explicit host. */
 struct route_source {
 	bool mx;
 	enum dns_status status; /* of the MX question */
+	bool secure;            /* it was answered by DNSSEC */
 	bool null_mx;           /* RFC 7505 */
 	bool implicit;          /* no MX records: the domain's own addresses */
 	uint16_t best;          /* the least preference seen */
@@ -66,6 +80,11 @@ int route_plan_host(struct route_plan *plan, str host, uint16_t port);
  * be connected to. */
 void route_host_addresses(struct route_host *host, const struct dns_addresses *v6,
 			  const struct dns_addresses *v4);
+/* "_25._tcp.HOST": of the base, or of the name as it stands in the plan (RFC 7672 §2.2.2). False: too long. */
+bool route_tlsa_name(const struct route_host *host, bool of_base,
+		     char ret_name[static DNS_NAME_SIZE]);
+/* What DNS said about its TLSA records, asked for only where its addresses are secure. *answer outlives the plan. */
+void route_host_tlsa(struct route_host *host, const struct dns_tlsa_answer *answer, bool of_base);
 
 /* --- the route --- */
 
@@ -95,6 +114,11 @@ struct route_hop {
 	uint16_t preference, port;
 	uint8_t rank; /* hops of equal rank are tried in random order */
 	uint8_t address_from, address_count;
+	bool mx;     /* named by an MX record */
+	bool secure; /* its name is beyond doubt: configured, or from a secure MX answer */
+	enum route_dane dane;
+	char base[DNS_NAME_SIZE];     /* with DANE_RECORDS: of whom they are */
+	struct dns_tlsa_answer *tlsa; /* with DANE_RECORDS */
 };
 
 struct route {

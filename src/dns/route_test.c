@@ -594,9 +594,125 @@ static void test_bad_domains_are_refused(void **state)
 	free(plan);
 }
 
+/* --- TLSA records --- */
+
+/* Two MX hosts, "a" and "b", with an address each; v4 says whether a's is secure. */
+static void plan_two(struct route_plan *plan, bool mx_secure, const struct dns_addresses *v4)
+{
+	struct dns_mx_answer mx = { .status = DNS_DATA,
+				    .secure = mx_secure,
+				    .ttl = 60,
+				    .count = 3,
+				    .mx = { { 10, "a.x" }, { 10, "b.x" }, { 20, "us.b" } } };
+	struct dns_addresses other = { .status = DNS_DATA, .ttl = 60, .count = 1 },
+			     none = { .status = DNS_NO_DATA, .ttl = UINT32_MAX };
+
+	assert_int_equal(addr_parse_ip(STR("192.0.2.9"), 0, &other.address[0]), 0);
+	assert_int_equal(route_plan_init(plan, STR("dom.a")), 0);
+	assert_int_equal(route_plan_mx(plan, &mx, 25), 0);
+	route_host_addresses(&plan->host[0], &none, v4);
+	route_host_addresses(&plan->host[1], &none, &other);
+	route_host_addresses(&plan->host[2], &none, &other);
+}
+
+static struct route *route_of(const struct route_plan *plan)
+{
+	str us = STR("us.b");
+	struct route_self self = { .names = &us, .name_count = 1 };
+	struct route *r = route_make(plan, &self);
+
+	assert_non_null(r);
+	return r;
+}
+
+static void test_tlsa_records_go_with_their_host(void **state)
+{
+	_cleanup_(freep) struct route_plan *plan = malloc(sizeof(*plan));
+	_cleanup_(freep) struct dns_tlsa_answer *tlsa = calloc(1, sizeof(*tlsa));
+	_cleanup_(route_freep) struct route *with = NULL, *without = NULL;
+	struct dns_addresses v4 = {
+		.status = DNS_DATA, .secure = true, .ttl = 60, .count = 1, .owner = "real.x"
+	};
+	char name[DNS_NAME_SIZE];
+
+	(void)state;
+	assert_int_equal(addr_parse_ip(STR("192.0.2.8"), 0, &v4.address[0]), 0);
+	plan_two(plan, true, &v4);
+	assert_true(plan->host[0].secure && !plan->host[1].secure);
+	assert_true(route_tlsa_name(&plan->host[0], true, name));
+	assert_string_equal(name, "_25._tcp.real.x");
+	assert_true(route_tlsa_name(&plan->host[0], false, name));
+	assert_string_equal(name, "_25._tcp.a.x");
+	without = route_of(plan);
+	assert_int_equal(without->hop[0].dane, DANE_NONE);
+	*tlsa = (struct dns_tlsa_answer){
+		.status = DNS_DATA, .secure = true, .ttl = 7, .count = 1
+	};
+	route_host_tlsa(&plan->host[0], tlsa, true);
+	with = route_of(plan);
+	assert_string_equal(with->hop[0].host, "a.x");
+	assert_int_equal(with->hop[0].dane, DANE_RECORDS);
+	assert_string_equal(with->hop[0].base, "real.x");
+	assert_true(with->hop[0].secure && with->hop[0].mx);
+	assert_int_equal(with->hop[1].dane, DANE_NONE);
+	assert_int_equal(with->ttl, 7);
+	assert_false(route_same(with, without));
+	assert_true(route_same(with, with));
+	with->hop[0].tlsa->record[0].usage = 3;
+	without->hop[0].dane = DANE_NONE;
+	route_free(TAKE(without));
+	without = route_of(plan);
+	assert_false(route_same(with, without)); /* other records: another route */
+}
+
+static void test_insecure_tlsa_records_are_none(void **state)
+{
+	_cleanup_(freep) struct route_plan *plan = malloc(sizeof(*plan));
+	_cleanup_(freep) struct dns_tlsa_answer *tlsa = calloc(1, sizeof(*tlsa));
+	struct dns_addresses v4 = { .status = DNS_DATA, .secure = true, .ttl = 60, .count = 1 };
+
+	(void)state;
+	plan_two(plan, false, &v4);
+	*tlsa = (struct dns_tlsa_answer){ .status = DNS_DATA, .count = 1 };
+	route_host_tlsa(&plan->host[0], tlsa, false);
+	assert_int_equal(plan->host[0].dane, DANE_NONE);
+	assert_string_equal(plan->host[0].base, "a.x");
+}
+
+static void test_a_host_with_bogus_tlsa_records_is_not_used(void **state)
+{
+	_cleanup_(freep) struct route_plan *plan = malloc(sizeof(*plan));
+	_cleanup_(freep) struct dns_tlsa_answer *tlsa = calloc(1, sizeof(*tlsa));
+	_cleanup_(route_freep) struct route *r = NULL, *none = NULL;
+	struct dns_addresses v4 = { .status = DNS_DATA, .secure = true, .ttl = 60, .count = 1 };
+	char text[200];
+
+	(void)state;
+	assert_int_equal(addr_parse_ip(STR("192.0.2.8"), 0, &v4.address[0]), 0);
+	plan_two(plan, false, &v4);
+	tlsa->status = DNS_TROUBLE;
+	route_host_tlsa(&plan->host[0], tlsa, true);
+	r = route_of(plan);
+	assert_int_equal(r->reason, ROUTE_OK); /* by the other */
+	assert_int_equal(r->hop[0].address_count, 0);
+	assert_int_equal(r->hop[1].address_count, 1);
+	assert_false(r->hop[0].secure);
+	assert_true(r->partial);
+	assert_string_equal(r->key, "a.x:25,b.x:25");
+	route_host_tlsa(&plan->host[1], tlsa, true);
+	none = route_of(plan);
+	assert_int_equal(none->reason, ROUTE_TROUBLE);
+	assert_int_equal(none->address_count, 0);
+	route_explain(none, STR("dom.a"), text, sizeof(text));
+	assert_non_null(strstr(text, "a.x"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_tlsa_records_go_with_their_host),
+		cmocka_unit_test(test_insecure_tlsa_records_are_none),
+		cmocka_unit_test(test_a_host_with_bogus_tlsa_records_is_not_used),
 		cmocka_unit_test(test_cases),
 		cmocka_unit_test(test_equal_preferences_are_shuffled),
 		cmocka_unit_test(test_same_seed_same_order),

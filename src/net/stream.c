@@ -2,6 +2,7 @@
 
 #include "net/tls_bio.h"
 #include "net/tls_inside.h"
+#include "net/tls_verify.h"
 #include "task/sys.h"
 
 #include <openssl/err.h>
@@ -336,6 +337,51 @@ int stream_start_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *conte
 	if (server_name)
 		SSL_set_tlsext_host_name(s->ssl, server_name);
 	return tls_handshake(tk, s, deadline);
+}
+
+struct expect_call {
+	SSL *ssl;
+	const struct tls_expect *expect;
+	struct tls_verdict *verdict;
+	int result;
+};
+
+static void expect_on_main_stack(void *arg)
+{
+	struct expect_call *call = arg;
+
+	ERR_clear_error();
+	call->result = tls_expect_server(call->ssl, call->expect);
+	ERR_clear_error();
+}
+
+static void judge_on_main_stack(void *arg)
+{
+	struct expect_call *call = arg;
+
+	tls_judge_server(call->ssl, call->expect, call->verdict);
+}
+
+int stream_connect_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *context,
+		       const struct tls_expect *expect, struct tls_verdict *ret_verdict,
+		       nsec deadline)
+{
+	struct expect_call call = { .expect = expect, .verdict = ret_verdict };
+	int r = tls_attach(s, context, STR_NONE);
+
+	*ret_verdict = (struct tls_verdict){ .text = "" };
+	if (r < 0)
+		return r;
+	SSL_set_connect_state(s->ssl);
+	call.ssl = s->ssl;
+	task_on_main_stack(tk, expect_on_main_stack, &call);
+	if (call.result < 0)
+		return call.result;
+	r = tls_handshake(tk, s, deadline);
+	if (r == 0)
+		task_on_main_stack(tk, judge_on_main_stack, &call);
+	ret_verdict->tlsa_used = call.result;
+	return r;
 }
 
 int stream_accept_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *context, nsec deadline)

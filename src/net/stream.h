@@ -12,6 +12,8 @@
 #include "task/task.h"
 
 struct ssl_st;
+struct tls_expect;
+struct tls_verdict;
 struct ssl_ctx_st;
 
 struct stream {
@@ -54,6 +56,11 @@ int stream_flush(struct task *tk, struct stream *s, nsec deadline);
  * the SNI name, else NULL. */
 int stream_start_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *context, bool as_server,
 		     const char *server_name, nsec deadline);
+/* The same as a client, of a server that should be somebody: the handshake succeeds whoever it is, *ret_verdict says
+ * who. Only with a context of tls_client_new(). */
+int stream_connect_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *context,
+		       const struct tls_expect *expect, struct tls_verdict *ret_verdict,
+		       nsec deadline);
 /* The same as a server without STARTTLS before it: what is pending is the beginning of the handshake. -EPROTO
  * also for a client that sends more than a handshake can need. */
 int stream_accept_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *context, nsec deadline);

@@ -208,7 +208,7 @@ static void with_tls(task_fn *fn)
 					sizeof(error)),
 			 0);
 	made_done(&m);
-	assert_int_equal(tls_client_opportunistic_new(&client), 0);
+	assert_int_equal(tls_client_new(STR_NONE, &client), 0);
 	b.server = server;
 	b.client = client;
 	run_task(fn, &b);

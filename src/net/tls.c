@@ -19,6 +19,7 @@
 	"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define SERVER_GROUPS "X25519:P-256:P-384"
 #define SERVER_DH "ffdhe2048" /* RFC 7919 */
+#define SERVER_CHAIN_MAX 10
 
 static void bio_freep(BIO **bio)
 {
@@ -189,15 +190,19 @@ int tls_server_new(str certificate_pem, str key_pem, struct ssl_ctx_st **ret_con
 	return tls_server_new_named(&of, ret_context, ret_error, error_size);
 }
 
-int tls_client_opportunistic_new(struct ssl_ctx_st **ret_context)
+int tls_client_new(str authorities_pem, struct ssl_ctx_st **ret_context)
 {
-	SSL_CTX *context = context_new(TLS_client_method());
+	_cleanup_(tls_context_freep) SSL_CTX *context = context_new(TLS_client_method());
 
-	if (!context)
+	if (!context || SSL_CTX_dane_enable(context) != 1)
 		return -ENOMEM;
+	if (authorities_pem.n > 0 &&
+	    tls_trust(SSL_CTX_get_cert_store(context), authorities_pem) == 0)
+		return -EINVAL;
+	SSL_CTX_set_verify_depth(context, SERVER_CHAIN_MAX);
 	SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
 	/* An old primary with a weak key is still better reached encrypted than in the clear. */
 	SSL_CTX_set_security_level(context, 0);
-	*ret_context = context;
+	*ret_context = TAKE(context);
 	return 0;
 }

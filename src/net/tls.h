@@ -49,8 +49,10 @@ int tls_server_new_named(const struct tls_server *of, struct ssl_ctx_st **ret_co
 /* The same of a single certificate. */
 int tls_server_new(str certificate_pem, str key_pem, struct ssl_ctx_st **ret_context,
 		   char *ret_error, size_t error_size);
-/* A client context for opportunistic TLS (RFC 7435): encrypts without asking who it is. */
-int tls_client_opportunistic_new(struct ssl_ctx_st **ret_context);
+/* A client context that completes a handshake whoever the server is: for opportunistic TLS (RFC 7435), and for
+ * stream_connect_tls(), which says beside it who that is (tls_verify.h). authorities_pem: who is trusted; empty: nobody,
+ * and only DANE can verify. 0, -ENOMEM, or -EINVAL where there is no certificate in it. */
+int tls_client_new(str authorities_pem, struct ssl_ctx_st **ret_context);
 /* Does a certificate's DNS name ("*.example.org": for one label) stand for this one? */
 bool tls_name_has(str pattern, str name);
 void tls_context_freep(struct ssl_ctx_st **context);

@@ -19,20 +19,31 @@ static int verify(X509_STORE_CTX *context, void *arg)
 	return 1;
 }
 
-int tls_ask_clients(SSL_CTX *context, str authorities_pem)
+unsigned tls_trust(X509_STORE *store, str authorities_pem)
 {
 	BIO *pem = BIO_new_mem_buf(authorities_pem.p, (int)authorities_pem.n);
-	unsigned char digest[32];
 	unsigned taken = 0;
 	X509 *x;
 
 	while (pem && (x = PEM_read_bio_X509(pem, NULL, NULL, NULL))) {
-		taken += X509_STORE_add_cert(SSL_CTX_get_cert_store(context), x) == 1 &&
-			 SSL_CTX_add_client_CA(context, x) == 1;
+		taken += X509_STORE_add_cert(store, x) == 1;
 		X509_free(x);
 	}
 	ERR_clear_error();
 	BIO_free(pem);
+	return taken;
+}
+
+int tls_ask_clients(SSL_CTX *context, str authorities_pem)
+{
+	unsigned taken = tls_trust(SSL_CTX_get_cert_store(context), authorities_pem);
+	STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
+	unsigned char digest[32];
+
+	for (int i = 0; i < sk_X509_OBJECT_num(objects); i++)
+		if (SSL_CTX_add_client_CA(
+			    context, X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i))) != 1)
+			return -EINVAL;
 	/* A session that other authorities vouched for is not resumed. */
 	if (taken == 0 ||
 	    EVP_Q_digest(NULL, "SHA256", NULL, authorities_pem.p, authorities_pem.n, digest,

@@ -7,7 +7,9 @@
 
 #include <openssl/ssl.h>
 
+struct tls_expect;
 struct tls_tickets;
+struct tls_verdict;
 
 /* --- tls_names.c: which of several contexts a client's SNI name means --- */
 
@@ -35,8 +37,16 @@ SSL_CTX *tls_names_new(const struct tls_certificate *certificates, size_t count,
 int tls_tickets_use(SSL_CTX *context, struct tls_tickets *t);
 
 /* --- tls_client_certificate.c: certificates that clients show --- */
+/* Trusts these authorities, in PEM; how many there were. */
+unsigned tls_trust(X509_STORE *store, str authorities_pem);
 /* Asks clients for a certificate without requiring one. authorities: what is trusted, in PEM. 0 or -EINVAL. */
 int tls_ask_clients(SSL_CTX *context, str authorities_pem);
 /* After a handshake: whether the client's certificate is a good one of those authorities, and not expired now;
  * with its first DNS name, or its common name, as a printable word for *ret_name (empty: it has none). */
 bool tls_client_trusted(const SSL *ssl, char *ret_name, size_t name_size);
+
+/* --- tls_verify.c: servers that should be somebody --- */
+/* Before the handshake. How many of the TLSA records are used, or -EINVAL or -ENOMEM: then nothing may be said. */
+int tls_expect_server(SSL *ssl, const struct tls_expect *e);
+/* After it. */
+void tls_judge_server(SSL *ssl, const struct tls_expect *e, struct tls_verdict *ret);

@@ -74,8 +74,17 @@ static void check_list(str message, const struct dns_addresses *v4)
 	must(dns_list_test(&clear, &a) != DNS_LIST_ALIVE);
 }
 
+static void check_tlsa(const struct dns_tlsa_answer *a)
+{
+	must(a->count <= DNS_TLSA_MAX && a->byte_count <= DNS_TLSA_BYTES_MAX);
+	must(a->count == 0 || a->status == DNS_DATA);
+	for (size_t i = 0; i < a->count; i++)
+		must(a->record[i].from + a->record[i].length <= a->byte_count);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static struct dns_tlsa_answer tlsa;
 	static struct dns_mx_answer mx;
 	static struct dns_addresses v6, v4;
 	static struct dns_names names;
@@ -89,6 +98,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_addresses(&v4);
 	check_list(message, &v4);
 	must(dns_read_status(message, DNS_A) == v4.status);
+	dns_read_tlsa(message, &tlsa);
+	check_tlsa(&tlsa);
 	dns_read_names(message, &names);
 	must(names.count <= DNS_NAMES_MAX);
 	for (size_t i = 0; i < names.count; i++)

@@ -45,8 +45,11 @@ remote-control:
 zone:
     name: "."
     zonefile: "zone"
-""")
+""" + self.more_zones())
         self.start()
+
+    def more_zones(self):
+        return ""
 
     def records(self, text):
         serial = int(time.time() * 10) % (1 << 32)
@@ -80,6 +83,36 @@ zone:
         self.stop()
         self.records(records)
         self.start()
+
+
+class SignedDns(Dns):
+    """The same root zone, signed; `insecure` is a zone of its own below it, insecure.test, that nobody signed.
+    anchor: the file with the root's key. A name in `spoilt` has a signature that does not fit."""
+
+    def __init__(self, host, records, insecure="", spoilt=()):
+        self.insecure, self.spoilt = insecure, spoilt
+        super().__init__(host, records)
+
+    def more_zones(self):
+        return '\nzone:\n    name: "insecure.test."\n    zonefile: "insecure"\n'
+
+    def records(self, text):
+        if not list(self.dir.glob("K*.key")):
+            sh("ldns-keygen", "-a", "ECDSAP256SHA256", "-k", ".", cwd=self.dir)
+        key = next(self.dir.glob("K*.key"))
+        self.anchor = key
+        super().records(text + "\ninsecure.test. NS ns.test.")
+        sh("ldns-signzone", "-o", ".", "-f", self.dir / "signed", self.dir / "zone", key.with_suffix(""))
+        lines = (self.dir / "signed").read_text().splitlines()
+        # A signature of another name is a good one, but not for this.
+        other = next(line.split()[-1] for line in lines if "RRSIG\tSOA" in line)
+        for i, line in enumerate(lines):
+            if "\tRRSIG\t" in line and line.split(".\t")[0] in self.spoilt:
+                lines[i] = " ".join(line.split()[:-1] + [other])
+        (self.dir / "zone").write_text("\n".join(lines) + "\n")
+        (self.dir / "insecure").write_text(
+            f"$ORIGIN insecure.test.\n$TTL 1\n@ SOA ns.test. root.test. 1 60 60 600 1\n@ NS ns.test.\n" +
+            "".join(line.strip() + "\n" for line in self.insecure.splitlines()))
 
 
 class Postfix:

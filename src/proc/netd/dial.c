@@ -27,6 +27,17 @@ static void add_error(struct dialled *d, const struct route_hop *hop, const char
 	add_text(d, one);
 }
 
+static void add_tlsa(struct dialled *d, const struct route_hop *hop)
+{
+	d->mx = hop->mx;
+	d->secure = hop->secure;
+	if (hop->dane != DANE_RECORDS)
+		return;
+	d->dane = LOCUM__DANE__DANE_RECORDS;
+	str_copy(str_of(hop->base), d->base, sizeof(d->base));
+	d->tlsa = *hop->tlsa;
+}
+
 static void try_addresses(struct task *tk, const struct known_route *k, uint32_t start,
 			  nsec address_wait, nsec deadline, struct dialled *d)
 {
@@ -51,6 +62,7 @@ static void try_addresses(struct task *tk, const struct known_route *k, uint32_t
 			d->text[0] = '\0';
 			str_copy(str_of(hop->host), d->host, sizeof(d->host));
 			str_copy(str_of(address), d->address, sizeof(d->address));
+			add_tlsa(d, hop);
 			return;
 		}
 		log_debug("dial.failed", K_Z("host", hop->host), K_Z("address", address), K_ERR(r));

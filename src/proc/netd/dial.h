@@ -25,6 +25,11 @@ struct dialled {
 	char address[ADDR_TEXT_SIZE];
 	uint32_t index, count;
 	uint64_t route;
+	/* Of the host: see dns/route.h. */
+	bool mx, secure;
+	Locum__Dane dane;
+	char base[DNS_NAME_SIZE];
+	struct dns_tlsa_answer tlsa; /* with DANE_RECORDS */
 };
 
 /* Fills *ret in any case; its fd is the caller's. */

@@ -9,6 +9,8 @@ struct lookup {
 	struct question *v6[ROUTE_HOSTS_MAX], *v4[ROUTE_HOSTS_MAX];
 	struct dns_mx_answer mx;
 	struct dns_addresses answer6, answer4;
+	struct question *tlsa[ROUTE_HOSTS_MAX];
+	struct dns_tlsa_answer *answers[ROUTE_HOSTS_MAX]; /* of the plan's hosts; NULL: not asked */
 };
 
 static void lookup_freep(struct lookup **l)
@@ -18,6 +20,8 @@ static void lookup_freep(struct lookup **l)
 	for (size_t i = 0; i < ROUTE_HOSTS_MAX; i++) {
 		question_free((*l)->v6[i]);
 		question_free((*l)->v4[i]);
+		question_free((*l)->tlsa[i]);
+		free((*l)->answers[i]);
 	}
 	resolver_unref((*l)->resolver);
 	free(*l);
@@ -52,6 +56,7 @@ static int look_up_mx(struct task *tk, struct lookup *l, str domain)
 	if (r < 0)
 		return r;
 	dns_read_mx(message, &l->mx);
+	l->mx.secure = question_secure(q);
 	return 0;
 }
 
@@ -100,13 +105,78 @@ static int look_up_addresses(struct task *tk, struct lookup *l)
 		if (r < 0)
 			return r;
 		dns_read_addresses(message, DNS_AAAA, &l->answer6);
+		l->answer6.secure = question_secure(l->v6[i]);
 		r = await_message(tk, l->v4[i], deadline, &message);
 		if (r < 0)
 			return r;
 		dns_read_addresses(message, DNS_A, &l->answer4);
+		l->answer4.secure = question_secure(l->v4[i]);
 		route_host_addresses(&l->plan.host[i], &l->answer6, &l->answer4);
 	}
 	return 0;
+}
+
+/* --- TLSA records (RFC 7672 §2.2): only where the addresses are secure --- */
+
+static void ask_tlsa(struct task *tk, struct lookup *l, size_t i, bool of_base)
+{
+	char name[DNS_NAME_SIZE];
+
+	question_free(l->tlsa[i]);
+	l->tlsa[i] = NULL;
+	if (route_tlsa_name(&l->plan.host[i], of_base, name))
+		l->tlsa[i] = ask(tk, l->resolver, str_of(name), DNS_TLSA);
+}
+
+static int await_tlsa(struct task *tk, struct lookup *l, size_t i, bool of_base, nsec deadline)
+{
+	struct dns_tlsa_answer *answer = l->answers[i];
+	str message;
+	int r;
+
+	r = await_message(tk, l->tlsa[i], deadline, &message);
+	if (r < 0)
+		return r;
+	dns_read_tlsa(message, answer);
+	answer->secure = question_secure(l->tlsa[i]);
+	route_host_tlsa(&l->plan.host[i], answer, of_base);
+	return 0;
+}
+
+/* Behind a CNAME there were none: those of the name itself, if any (§2.2.2). */
+static int await_second_tlsa(struct task *tk, struct lookup *l, size_t i, nsec deadline)
+{
+	const struct route_host *h = &l->plan.host[i];
+
+	if (h->dane != DANE_NONE || dns_name_same(str_of(h->name), str_of(h->base)))
+		return 0;
+	ask_tlsa(tk, l, i, false);
+	return await_tlsa(tk, l, i, false, deadline);
+}
+
+static int look_up_tlsa(struct task *tk, struct lookup *l)
+{
+	nsec deadline = task_in(tk, LOOKUP_STEP_WAIT);
+	int r = 0;
+
+	for (size_t i = 0; i < l->plan.host_count; i++) {
+		const struct route_host *h = &l->plan.host[i];
+
+		if (h->literal || !h->secure || h->address_count == 0)
+			continue;
+		l->answers[i] = malloc(sizeof(*l->answers[i]));
+		if (!l->answers[i])
+			return -ENOMEM;
+		ask_tlsa(tk, l, i, true);
+	}
+	for (size_t i = 0; i < l->plan.host_count && r == 0; i++) {
+		if (!l->answers[i])
+			continue;
+		r = await_tlsa(tk, l, i, true, deadline);
+		if (r == 0)
+			r = await_second_tlsa(tk, l, i, deadline);
+	}
+	return r;
 }
 
 static int make_route(const struct lookup *l, const struct conf *conf, struct route **ret)
@@ -146,6 +216,8 @@ int lookup_route(struct task *tk, struct resolver *resolver, const struct conf *
 	if (r < 0)
 		return r;
 	r = look_up_addresses(tk, l);
+	if (r == 0)
+		r = look_up_tlsa(tk, l);
 	if (r < 0)
 		return r;
 	return make_route(l, conf, ret);

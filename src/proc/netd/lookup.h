@@ -8,7 +8,7 @@
 #include "dns/route.h"
 #include "proc/netd/resolver.h"
 
-#define LOOKUP_STEP_WAIT (10 * NSEC_S) /* for the MX records, and again for the addresses */
+#define LOOKUP_STEP_WAIT (10 * NSEC_S) /* for the MX records, for the addresses, for TLSA records */
 
 /* 0 with a route (its reason may be trouble), -ECANCELED, -ENOMEM, -EINVAL for a name that is
  * none. */

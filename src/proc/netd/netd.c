@@ -151,7 +151,10 @@ struct request {
 	uint64_t route;
 	nsec address_wait;
 	union {
-		struct dialled dialled;
+		struct {
+			struct dialled dialled;
+			Locum__Tlsa tlsa[DNS_TLSA_MAX], *tlsas[DNS_TLSA_MAX];
+		};
 		struct {
 			struct client_facts facts;
 			Locum__ListAnswer listing[CLIENT_LISTS_MAX], *listings[CLIENT_LISTS_MAX];
@@ -171,6 +174,25 @@ static void request_freep(struct request **q)
 	free(*q);
 }
 
+static void fill_tlsa(struct request *q, Locum__Dialed *answer)
+{
+	struct dns_tlsa_answer *from = &q->dialled.tlsa;
+
+	for (size_t i = 0; i < from->count; i++) {
+		const struct dns_tlsa *one = &from->record[i];
+
+		locum__tlsa__init(&q->tlsa[i]);
+		q->tlsa[i].usage = one->usage;
+		q->tlsa[i].selector = one->selector;
+		q->tlsa[i].matching = one->matching;
+		q->tlsa[i].data = (ProtobufCBinaryData){ .len = one->length,
+							 .data = from->bytes + one->from };
+		q->tlsas[i] = &q->tlsa[i];
+	}
+	answer->tlsa = q->tlsas;
+	answer->n_tlsa = from->count;
+}
+
 static void reply_dialled(struct task *tk, struct request *q)
 {
 	struct dialled *d = &q->dialled;
@@ -187,6 +209,11 @@ static void reply_dialled(struct task *tk, struct request *q)
 	answer.route = d->route;
 	answer.host = d->host;
 	answer.address = d->address;
+	answer.secure = d->secure;
+	answer.mx = d->mx;
+	answer.dane = d->dane;
+	answer.tlsa_base = d->base;
+	fill_tlsa(q, &answer);
 	ipc_reply(tk, q->channel, q->call, &packet, d->fd, task_in(tk, REPLY_WAIT));
 }
 

@@ -22,6 +22,7 @@ struct question {
 	struct list link;
 	struct task *waiter;
 	bool answered;
+	bool secure;
 	bool abandoned; /* nobody wants the answer; libunbound still holds the address */
 	char *message;
 	size_t length;
@@ -101,6 +102,7 @@ static void on_answer(void *arg, int rcode, void *packet, int length, int securi
 		if (q->message) {
 			memcpy(q->message, packet, (size_t)length);
 			q->length = (size_t)length;
+			q->secure = security == 2;
 		}
 	}
 	question_end(q);
@@ -283,6 +285,11 @@ int question_wait(struct task *tk, struct question *q, nsec deadline)
 str question_message(const struct question *q)
 {
 	return q && q->message ? str_mem(q->message, q->length) : STR_NONE;
+}
+
+bool question_secure(const struct question *q)
+{
+	return q && q->secure;
 }
 
 void question_free(struct question *q)

@@ -38,6 +38,8 @@ int resolver_ask(struct task *tk, struct resolver *r, str name, enum dns_type ty
 int question_wait(struct task *tk, struct question *q, nsec deadline);
 /* The message, or empty; valid as long as the question. A NULL question: empty. */
 str question_message(const struct question *q);
+/* Was it validated by DNSSEC? */
+bool question_secure(const struct question *q);
 /* Forgets it, answered or not. */
 void question_free(struct question *q);
 void question_freep(struct question **q);

@@ -75,6 +75,9 @@ static enum dns_status ask(struct task *tk, struct resolver *r, const char *name
 	case DNS_PTR:
 		dns_read_names(question_message(q), &names);
 		return names.status;
+	case DNS_TXT:
+	case DNS_TLSA:
+		break;
 	}
 	return DNS_TROUBLE;
 }

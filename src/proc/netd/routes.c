@@ -100,10 +100,20 @@ static struct entry *find(struct routes *rs, str domain)
 
 /* --- what was found --- */
 
+/* Such a host is not used (RFC 7672 §2.1.2), while others of the route are. */
+static void log_tlsa_trouble(const struct entry *e, const struct route *r)
+{
+	for (size_t i = 0; i < r->hop_count; i++)
+		if (r->hop[i].dane == DANE_TROUBLE)
+			log_warn("route.tlsa_trouble", K_Z("domain", e->domain),
+				 K_Z("host", r->hop[i].host));
+}
+
 static void log_change(const struct entry *e, const struct route *r)
 {
 	char why[512];
 
+	log_tlsa_trouble(e, r);
 	if (r->reason == ROUTE_OK) {
 		log_info("route.changed", K_Z("domain", e->domain), K_Z("hops", r->key),
 			 K_INT("addresses", r->address_count),

@@ -174,12 +174,39 @@ static enum conn_result hello(struct task *tk, struct conn *c, const char *our_n
 	return CONN_REFUSED;
 }
 
-/* RFC 7435: encryption is better than none, none is better than no mail. */
-static enum conn_result start_tls(struct task *tk, struct conn *c, const char *our_name,
-				  struct ssl_ctx_st *tls)
+/* "mx.example[192.0.2.1:25]: STARTTLS is not offered, and DANE demands TLS" */
+static enum conn_result lacking(struct conn *c, const struct conn_tls *tls, const char *what)
 {
+	snprintf(c->why, sizeof(c->why), "%s[%s]: %s, and %s demands %s", c->host, c->address, what,
+		 tls->because, tls->demand == TLS_VERIFY ? "TLS with a verified host" : "TLS");
+	return CONN_TLS_LACKING;
+}
+
+static int handshake(struct task *tk, struct conn *c, const struct conn_tls *tls)
+{
+	nsec deadline = MIN(task_in(tk, c->limits->tls), c->ends);
+	struct tls_expect by_name = { .server_name = c->host,
+				      .name_count = 1,
+				      .name = { c->host } };
 	struct addr literal;
-	bool named = addr_parse_ip(str_of(c->host), 0, &literal) < 0;
+
+	if (addr_parse_ip(str_of(c->host), 0, &literal) == 0)
+		by_name = (struct tls_expect){ 0 };
+	return stream_connect_tls(tk, &c->stream, tls->context,
+				  tls->expect ? tls->expect : &by_name, &c->verdict, deadline);
+}
+
+/* Where all TLSA records turned out to be malformed, nobody can be verified by them (RFC 7672 §2.2). */
+static bool is_good_enough(const struct conn *c, const struct conn_tls *tls)
+{
+	return tls->demand != TLS_VERIFY || c->verdict.verified != TLS_VERIFIED_NOT ||
+	       (tls->expect && tls->expect->tlsa_count > 0 && c->verdict.tlsa_used == 0);
+}
+
+/* RFC 7435: encryption is better than none, none is better than no mail; unless it is demanded. */
+static enum conn_result start_tls(struct task *tk, struct conn *c, const char *our_name,
+				  const struct conn_tls *tls)
+{
 	enum conn_result result;
 	int r;
 
@@ -187,23 +214,43 @@ static enum conn_result start_tls(struct task *tk, struct conn *c, const char *o
 		return CONN_TLS_FAILED;
 	if (reply_class(&c->reply) != 2) {
 		if (c->reply.code != 421)
-			return CONN_READY;
+			return tls->demand == TLS_MAY ? CONN_READY
+						      : lacking(c, tls, "STARTTLS is refused");
 		conn_explain_reply(c, "STARTTLS");
 		return CONN_REFUSED;
 	}
-	r = stream_start_tls(tk, &c->stream, tls, false, named ? c->host : NULL,
-			     MIN(task_in(tk, c->limits->tls), c->ends));
+	r = handshake(tk, c, tls);
 	if (r < 0) {
 		conn_explain_error(c, r, "TLS handshake");
 		return CONN_TLS_FAILED;
 	}
+	if (!is_good_enough(c, tls))
+		return lacking(c, tls, c->verdict.text);
 	result = hello(tk, c, our_name);
 	/* With TLS 1.3 a handshake that the server refuses looks complete until the first read. */
 	return result == CONN_SILENT ? CONN_TLS_FAILED : result;
 }
 
+/* What conn_open has to do about TLS once the host answered EHLO in plain text. */
+static enum conn_result settle_tls(struct task *tk, struct conn *c, const char *our_name,
+				   const struct conn_tls *tls)
+{
+	char why[CONN_TEXT_MAX];
+	enum conn_result result;
+
+	if (!ehlo_offers(&c->ehlo, EHLO_STARTTLS))
+		return tls->demand == TLS_MAY ? CONN_READY
+					      : lacking(c, tls, "STARTTLS is not offered");
+	result = start_tls(tk, c, our_name, tls);
+	if (result != CONN_TLS_FAILED || tls->demand == TLS_MAY)
+		return result;
+	str_copy(str_of(c->why), why, sizeof(why));
+	snprintf(c->why, sizeof(c->why), "%.400s, and %s demands TLS", why, tls->because);
+	return CONN_TLS_LACKING;
+}
+
 enum conn_result conn_open(struct task *tk, struct conn *c, const char *our_name,
-			   const struct conn_limits *limits, struct ssl_ctx_st *tls)
+			   const struct conn_limits *limits, const struct conn_tls *tls)
 {
 	enum conn_result result;
 	int r;
@@ -219,8 +266,8 @@ enum conn_result conn_open(struct task *tk, struct conn *c, const char *our_name
 		return CONN_REFUSED;
 	}
 	result = hello(tk, c, our_name);
-	if (result == CONN_READY && tls && ehlo_offers(&c->ehlo, EHLO_STARTTLS))
-		result = start_tls(tk, c, our_name, tls);
+	if (result == CONN_READY && tls)
+		result = settle_tls(tk, c, our_name, tls);
 	if (result == CONN_READY)
 		conn_explain_reply(c, "EHLO");
 	c->greeted = result == CONN_READY;

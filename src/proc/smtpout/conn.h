@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "net/stream.h"
+#include "net/tls_verify.h"
 #include "smtp/ehlo.h"
 #include "smtp/reply.h"
 
@@ -37,6 +38,21 @@ struct conn_peer {
 	str address; /* textual IP and port */
 };
 
+/* What TLS must be before anything else is said. */
+enum tls_demand {
+	TLS_MAY,     /* as much as can be had, none if need be (RFC 7435) */
+	TLS_ENCRYPT, /* never plain text */
+	TLS_VERIFY,  /* nor with a host that is not the one expected */
+};
+
+/* TLS as one connection wants it; NULL context: none. All of it is the opener's, and read by conn_open only. */
+struct conn_tls {
+	struct ssl_ctx_st *context;
+	enum tls_demand demand;
+	const char *because;             /* who demands it, in words: "DANE" */
+	const struct tls_expect *expect; /* NULL: the host's name, if it has one */
+};
+
 struct conn {
 	struct stream stream;
 	struct reply reply; /* the last one */
@@ -52,6 +68,9 @@ struct conn {
 	bool reused;           /* came from the pool: may have died there */
 	bool reset_first;      /* an unfinished transaction must be ended by RSET */
 	bool broken;           /* not to be spoken on any more */
+	bool secure_name;      /* the host's name is beyond doubt (struct dialled) */
+	const char *policy;    /* what demanded TLS: tls_source_name(); NULL: nobody asked */
+	struct tls_verdict verdict;
 	char why[CONN_TEXT_MAX];
 	/* of the pool */
 	struct list idle;
@@ -61,9 +80,10 @@ struct conn {
 
 enum conn_result {
 	CONN_READY,
-	CONN_REFUSED,    /* it speaks SMTP and does not want us now */
-	CONN_SILENT,     /* it does not: time-out, end of file, nonsense */
-	CONN_TLS_FAILED, /* the handshake failed: worth another try in plain text */
+	CONN_REFUSED,     /* it speaks SMTP and does not want us now */
+	CONN_SILENT,      /* it does not: time-out, end of file, nonsense */
+	CONN_TLS_FAILED,  /* the handshake failed: worth another try in plain text */
+	CONN_TLS_LACKING, /* it does not give the TLS that is demanded: nothing was said to it */
 };
 
 /* Takes fd over, on success only. 0 or a negative errno. */
@@ -72,10 +92,10 @@ int conn_new(struct loop *loop, int fd, const struct conn_peer *peer, struct con
 void conn_free(struct conn *c);
 void conn_freep(struct conn **c);
 
-/* Greeting, EHLO (HELO where EHLO is refused), STARTTLS where offered and `tls` is not NULL (a
- * refused STARTTLS is gone without), EHLO again. */
+/* Greeting, EHLO (HELO where EHLO is refused), STARTTLS where offered, EHLO again. Where TLS is not demanded a
+ * refused STARTTLS is gone without. */
 enum conn_result conn_open(struct task *tk, struct conn *c, const char *our_name,
-			   const struct conn_limits *limits, struct ssl_ctx_st *tls);
+			   const struct conn_limits *limits, const struct conn_tls *tls);
 /* Reads one reply into c->reply. 0, -ENODATA at end of file, -EPROTO or -EMSGSIZE for what is no
  * reply, or the stream's error. */
 int conn_reply(struct task *tk, struct conn *c, nsec deadline);

@@ -142,7 +142,7 @@ static void open_task(struct task *tk, void *arg)
 
 	assert_int_equal(conn_new(task_loop(tk), fd, &peer, &c), 0);
 	result = conn_open(tk, c, "locum.example", k->impatient ? &hasty : &patient,
-			   k->with_tls ? run->client_tls : NULL);
+			   k->with_tls ? &(struct conn_tls){ run->client_tls } : NULL);
 	if (result != k->result || server.wrong[0])
 		fail_msg("%s: %d, %s; %s", k->requirement, (int)result, c->why, server.wrong);
 	if (c->ehlo.offers != k->offers)
@@ -167,7 +167,7 @@ static void opening(void **state)
 	struct open_run run = { .server_tls = fake_tls() };
 
 	(void)state;
-	assert_int_equal(tls_client_opportunistic_new(&run.client_tls), 0);
+	assert_int_equal(tls_client_new(STR_NONE, &run.client_tls), 0);
 	for (size_t i = 0; i < ELEMENTS(cases); i++) {
 		run.c = &cases[i];
 		fake_run(open_task, &run);

@@ -105,6 +105,8 @@ static void log_recipient(const struct job *job, const struct handover_recipient
 		K("address", c->address),
 		K("reply", to->reply),
 		K("tls", c->tls_version),
+		K_Z("tls_policy", c->tls_policy),
+		K_Z("verified", c->tls_verified),
 		K_NSEC("latency", job->handover.latency),
 		{ .kind = note ? LOG_STR : LOG_END, .key = "note", .text = str_of(note) },
 		{ 0 },
@@ -129,7 +131,7 @@ static void log_attempt(const struct job *job)
 
 	log_info(events[c->attempt], K_ID("id", job->id), K_Z("domain", job->deliver->domain),
 		 K("host", c->host), K("address", c->address), K("reply", c->text),
-		 K("tls", c->tls_version));
+		 K("tls", c->tls_version), K_Z("tls_policy", c->tls_policy));
 }
 
 static void log_all(const struct job *job)

@@ -24,6 +24,29 @@ static int ask(struct task *tk, struct smtpout *so, Locum__Packet *packet, struc
 	return r;
 }
 
+/* False: out of memory. A host must not be trusted for records that got lost. */
+static bool take_tlsa(const Locum__Dialed *answer, struct arena *arena, struct dialled *ret)
+{
+	for (size_t i = 0; i < answer->n_tlsa && ret->tlsa_count < TLS_TLSA_MAX; i++) {
+		const Locum__Tlsa *from = answer->tlsa[i];
+		struct tls_tlsa *to = &ret->tlsa[ret->tlsa_count];
+
+		if (from->usage > UINT8_MAX || from->selector > UINT8_MAX ||
+		    from->matching > UINT8_MAX)
+			continue;
+		*to = (struct tls_tlsa){
+			.usage = (uint8_t)from->usage,
+			.selector = (uint8_t)from->selector,
+			.matching = (uint8_t)from->matching,
+			.data = arena_str(arena, str_mem(from->data.data, from->data.len)),
+		};
+		if (!to->data.p)
+			return false;
+		ret->tlsa_count++;
+	}
+	return true;
+}
+
 void dial_by_netd(struct task *tk, struct dialer *d, const struct dial_request *request,
 		  struct arena *arena, struct dialled *ret)
 {
@@ -64,5 +87,15 @@ void dial_by_netd(struct task *tk, struct dialer *d, const struct dial_request *
 		.index = answer->index,
 		.count = answer->count,
 		.route = answer->route,
+		.mx = answer->mx,
+		.secure = answer->secure,
+		.dane = answer->dane != LOCUM__DANE__DANE_NONE,
+		.tlsa_base = arena_str(arena, str_of(answer->tlsa_base)),
 	};
+	if (take_tlsa(answer, arena, ret))
+		return;
+	closep(&ret->fd);
+	*ret = (struct dialled){ .attempt = LOCUM__ATTEMPT__ATTEMPT_DNS_TROUBLE,
+				 .fd = -1,
+				 .text = STR("out of memory") };
 }

@@ -173,6 +173,12 @@ static int compare(const struct conn *c, struct handover *h)
 		hold_all(h, "was reached without TLS", "the sender requires it (REQUIRETLS)");
 	else if (h->requiretls && !ehlo_offers(e, EHLO_REQUIRETLS))
 		hold_all(h, "does not offer REQUIRETLS", "the sender requires it");
+	else if (h->requiretls && c->verdict.verified == TLS_VERIFIED_NOT)
+		hold_all(h, "has a certificate that could not be verified",
+			 "the sender requires it (REQUIRETLS)");
+	else if (h->requiretls && !c->secure_name)
+		hold_all(h, "was found by DNS without DNSSEC or MTA-STS",
+			 "the sender requires the right one (REQUIRETLS)");
 	else if (h->body_binarymime &&
 		 !(ehlo_offers(e, EHLO_BINARYMIME) && ehlo_offers(e, EHLO_CHUNKING)))
 		hold_all(h, "does not offer BINARYMIME and CHUNKING", "the message is binary");

@@ -2,8 +2,8 @@
  * needs: may this message go to this host, and in which form? Compares what the message says of
  * itself (SMTPUTF8, REQUIRETLS, BINARYMIME, DSN) with what the host offered, before MAIL is said.
  *
- *	REQUIRETLS   TLS on the connection and REQUIRETLS offered (RFC 8689 §4.2.1; the host's
- *	             certificate is not verified yet), else held
+ *	REQUIRETLS   TLS with a verified host whose name is beyond doubt, and REQUIRETLS offered
+ *	             (RFC 8689 §4.2.1), else held
  *	BINARYMIME   BINARYMIME and CHUNKING offered (RFC 3030), else held
  *	SMTPUTF8     offered (RFC 6531); else only where nothing but domains is not ASCII, which are
  *	             then written as A-labels; else held. Looked at: addresses and the message's own

@@ -39,7 +39,7 @@ struct needs_case {
 	const char *ret, *envid, *notify, *orcpt;
 	const char *reply; /* of the last recipient, a part of it */
 	unsigned notes;
-	bool smtputf8, binary, requiretls, tls;
+	bool smtputf8, binary, requiretls, tls, verified, secure_name;
 	bool nothing_said;
 	bool open;
 	str got; /* empty: what was sent */
@@ -142,7 +142,25 @@ static const struct needs_case cases[] = {
 	    "dot", OK },
 	  .requiretls = true,
 	  .tls = true,
+	  .verified = true,
+	  .secure_name = true,
 	  ONE },
+	{ "a host whose certificate is not verified does not get the message",
+	  { OVER_TLS, ">250 REQUIRETLS" },
+	  .requiretls = true,
+	  .tls = true,
+	  .secure_name = true,
+	  .reply = "the primary has a certificate that could not be verified: the sender requires "
+		   "it (REQUIRETLS); held",
+	  HELD },
+	{ "nor does one that DNS may have made up",
+	  { OVER_TLS, ">250 REQUIRETLS" },
+	  .requiretls = true,
+	  .tls = true,
+	  .verified = true,
+	  .reply = "the primary was found by DNS without DNSSEC or MTA-STS: the sender requires "
+		   "the right one (REQUIRETLS); held",
+	  HELD },
 	{ "a host that does not offer REQUIRETLS does not get the message",
 	  { OVER_TLS, ">250 8BITMIME" },
 	  .requiretls = true,
@@ -321,11 +339,14 @@ static void needs_task(struct task *tk, void *arg)
 
 	arena_init(&arena, 100000);
 	if (k->tls)
-		assert_int_equal(tls_client_opportunistic_new(&tls), 0);
+		assert_int_equal(tls_client_new(STR_NONE, &tls), 0);
 	assert_int_equal(conn_new(task_loop(tk), fd, &peer, &c), 0);
-	if (conn_open(tk, c, "locum.example", &patient, tls) != CONN_READY)
+	if (conn_open(tk, c, "locum.example", &patient, tls ? &(struct conn_tls){ tls } : NULL) !=
+	    CONN_READY)
 		fail_msg("%s: %s, %s", k->requirement, c->why, server.wrong);
 	assert_true(c->greeted);
+	c->verdict.verified = k->verified ? TLS_VERIFIED_PKIX : TLS_VERIFIED_NOT;
+	c->secure_name = k->secure_name;
 	set_up(k, &h, &arena);
 	transaction_run(tk, c, &h);
 	check(k, c, &h, &server);

@@ -1,6 +1,7 @@
 #include "proc/smtpout/outbound.h"
 
 #include "base/cleanup.h"
+#include "proc/smtpout/tls_policy.h"
 #include "task/sys.h"
 
 /* One try to get a connection that can be used. */
@@ -65,6 +66,17 @@ static int weight(Locum__Attempt attempt)
 	return 0;
 }
 
+static const char *verified_name(const struct conn *c)
+{
+	static const char *const names[] = {
+		[TLS_VERIFIED_NOT] = "no",
+		[TLS_VERIFIED_PKIX] = "pkix",
+		[TLS_VERIFIED_DANE] = "dane",
+	};
+
+	return stream_tls_version(&c->stream) ? names[c->verdict.verified] : NULL;
+}
+
 static void describe(const struct conn *c, struct arena *arena, Locum__Attempt attempt,
 		     struct contact *ret_contact)
 {
@@ -76,6 +88,8 @@ static void describe(const struct conn *c, struct arena *arena, Locum__Attempt a
 		.address = arena_str(arena, str_of(c->address)),
 		.tls_version = str_of(stream_tls_version(&c->stream)),
 		.tls_cipher = str_of(stream_tls_cipher(&c->stream)),
+		.tls_verified = verified_name(c),
+		.tls_policy = c->policy,
 		.greeted = c->greeted,
 		.offers = c->ehlo.offers,
 		.size_bytes = c->ehlo.size_bytes,
@@ -101,15 +115,22 @@ static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
 {
 	_cleanup_(conn_freep) struct conn *c = NULL;
 	struct conn_peer peer = { d->destination, d->host, d->address };
-	bool plain = plain_known(&s->o->plain, d->address, task_now(tk));
+	struct tls_policy policy;
 	struct contact contact;
+	bool plain;
 	enum conn_result result;
 
 	if (conn_new(s->o->loop, d->fd, &peer, &c) < 0)
 		return NULL;
 	d->fd = -1;
 	c->ends = s->ends;
-	result = conn_open(tk, c, s->o->our_name, s->limits, plain ? NULL : s->o->tls);
+	tls_policy_make(s->domain, d, s->arena, &policy);
+	policy.tls.context = s->o->tls;
+	c->policy = tls_source_name(policy.source);
+	c->secure_name = d->secure;
+	plain = policy.tls.demand == TLS_MAY &&
+		(!s->o->tls || plain_known(&s->o->plain, d->address, task_now(tk)));
+	result = conn_open(tk, c, s->o->our_name, s->limits, plain ? NULL : &policy.tls);
 	if (task_cancelled(tk))
 		return NULL;
 	if (result == CONN_TLS_FAILED) {
@@ -123,8 +144,8 @@ static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
 	if (result == CONN_READY)
 		return TAKE(c);
 	describe(c, s->arena,
-		 result == CONN_REFUSED ? LOCUM__ATTEMPT__ATTEMPT_REFUSING
-					: LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE,
+		 result == CONN_SILENT ? LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE
+				       : LOCUM__ATTEMPT__ATTEMPT_REFUSING,
 		 &contact);
 	consider(s, &contact);
 	return NULL;

@@ -38,6 +38,12 @@ struct dialled {
 	str destination, host, address;
 	uint32_t index, count;
 	uint64_t route;
+	bool mx;     /* the host's name is from an MX record */
+	bool secure; /* its name is beyond doubt: configured, or from an MX answer with DNSSEC */
+	bool dane;   /* it has TLSA records; perhaps none that could be read */
+	str tlsa_base;
+	size_t tlsa_count;
+	struct tls_tlsa tlsa[TLS_TLSA_MAX];
 };
 
 struct dialer {
@@ -65,8 +71,10 @@ struct contact {
 	str text;
 	str destination, host, address;
 	str tls_version, tls_cipher;
-	bool greeted;    /* it answered EHLO, or HELO: the next two say how */
-	unsigned offers; /* enum ehlo_extension; STARTTLS also once it was used */
+	const char *tls_verified; /* "dane", "pkix" or "no"; NULL without TLS */
+	const char *tls_policy;   /* what demanded it: tls_source_name() */
+	bool greeted;             /* it answered EHLO, or HELO: the next two say how */
+	unsigned offers;          /* enum ehlo_extension; STARTTLS also once it was used */
 	uint64_t size_bytes;
 };
 

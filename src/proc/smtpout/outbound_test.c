@@ -398,7 +398,7 @@ static void attempts(void **state)
 	struct ssl_ctx_st *server_tls = fake_tls(), *client_tls;
 
 	(void)state;
-	assert_int_equal(tls_client_opportunistic_new(&client_tls), 0);
+	assert_int_equal(tls_client_new(STR_NONE, &client_tls), 0);
 	for (size_t i = 0; i < ELEMENTS(cases); i++) {
 		struct world *w = calloc(1, sizeof(*w));
 

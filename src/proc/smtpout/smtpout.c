@@ -106,7 +106,7 @@ static int acquire(struct task *tk, struct worker *w, struct sandbox_request *re
 
 	(void)tk;
 	(void)request;
-	return tls_client_opportunistic_new(&so->tls);
+	return tls_client_new(STR_NONE, &so->tls);
 }
 
 static int serve(struct task *tk, struct worker *w)

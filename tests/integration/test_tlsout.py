@@ -1,0 +1,139 @@
+"""TLS towards the primaries: what DNSSEC says of a host's certificate is what counts (DANE), and nobody in between can
+talk us out of it."""
+
+import hashlib
+import re
+import ssl
+
+from harness import Locum, check, make_message, send_one, sh, wait_until
+from peers import Fake, SignedDns
+from scenario import scenario
+
+
+class Ca:
+    """An authority of the scenario's own."""
+
+    def __init__(self, w, name="ca"):
+        self.w, self.crt, self.key = w, w.path(f"{name}.crt"), w.path(f"{name}.key")
+        sh("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+           "-subj", f"/CN={name}", "-keyout", self.key, "-out", self.crt)
+
+
+def certificate(w, file, name, ca=None, days=30):
+    """Two paths: a certificate for that name, its authority behind it; without one it signs itself."""
+    crt, key, request, extensions = (w.path(f"{file}.{end}") for end in ("crt", "key", "csr", "ext"))
+    sh("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=leaf",
+       "-keyout", key, "-out", request)
+    extensions.write_text(f"subjectAltName=DNS:{name}")
+    sign = ["-CA", ca.crt, "-CAkey", ca.key, "-CAcreateserial"] if ca else ["-key", key]
+    sh("openssl", "x509", "-req", "-in", request, "-days", days, "-extfile", extensions, "-out", crt, *sign)
+    if ca:
+        crt.write_text(crt.read_text() + ca.crt.read_text())
+    return crt, key
+
+
+def tlsa(usage, selector, crt):
+    """Its data, matching type 1: of the first certificate in the file."""
+    der = ssl.PEM_cert_to_DER_cert(re.search(r"-----BEGIN.*?END CERTIFICATE-----\n", crt.read_text(), re.S)[0])
+    if selector == 1:
+        key = sh("openssl", "x509", "-in", crt, "-noout", "-pubkey").stdout
+        der = ssl.PEM_cert_to_DER_cert(key.replace("PUBLIC KEY", "CERTIFICATE"))
+    return f"{usage} {selector} 1 {hashlib.sha256(der).hexdigest()}"
+
+
+WRONG = "3 1 1 " + "ab" * 32
+
+
+class Primary:
+    """One domain, its only host, and what should become of its mail."""
+
+    def __init__(self, name, host, crt, records=(), want="dane", words="", tls=True, zone="test", behaviour=None):
+        self.name, self.domain, self.mx = name, f"{name}.{zone}", f"mx.{name}.{zone}"
+        self.host, self.crt, self.records, self.want, self.words = host, crt, records, want, words
+        self.fake = Fake(host, behaviour, tls=crt if tls else None).up()
+        self.insecure = zone != "test"
+
+    def zone(self):
+        return (f"{self.domain}. MX 10 {self.mx}.\n{self.mx}. A {self.host.ip}\n" +
+                "".join(f"_25._tcp.{self.mx}. TLSA {r}\n" for r in self.records))
+
+
+def send(w, mx2, domain, ident):
+    raw = make_message(ident, rcpt=f"r@{domain}")
+    check(send_one(w, mx2.ip, raw, rcpts=(f"r@{domain}",))[0] == 250, f"{ident} is not taken")
+
+
+def line(node, event, domain):
+    """The newest log line of that event about the domain, or None."""
+    found = [t for t in node.log().splitlines() if f" {event} " in t and f"domain={domain} " in t]
+    return found[-1] if found else None
+
+
+def judge(node, p):
+    """Delivered, verified as it should be; or deferred with the reason, and never in the clear."""
+    if p.want == "deferred":
+        said = wait_until(lambda: line(node, "delivery.refusing", p.domain) or
+                          line(node, "delivery.dns_trouble", p.domain), 20, f"{p.name}: no attempt is logged",
+                          lambda: node.log()[-1500:])
+        check(p.words in said, f"{p.name}: another reason", said)
+        rows = [r for r in node.json("queue") if any(x["domain"] == p.domain for x in r["recipients"])]
+        check(len(rows) == 1 and rows[0]["state"] == "queued", f"{p.name}: not waiting", rows)
+        check(not p.fake.seen and not p.fake.lines("MAIL"), f"{p.name}: a downgrade", p.fake.transcript)
+        return
+    wait_until(lambda: p.fake.messages, 20, f"{p.name}: not delivered", lambda: line(node, "delivery.refusing", p.domain))
+    said = wait_until(lambda: line(node, "delivery.delivered", p.domain), 5, f"{p.name}: not logged")
+    policy, verified, encrypted = {"dane": ("dane", "dane", True), "encrypted": ("dane", "no", True),
+                                   "plain": ("none", None, False), "opportunistic": ("none", "no", True)}[p.want]
+    check(("tls=TLSv1.3" in said) == encrypted, f"{p.name}: TLS", said)
+    check(f"tls_policy={policy}" in said, f"{p.name}: another policy", said)
+    check(verified is None or f"verified={verified}" in said, f"{p.name}: verified otherwise", said)
+    check(len(p.fake.messages) == 1, f"{p.name}: more than once")
+
+
+@scenario("dane: every outcome as RFC 7672 says, in one signed tree of names", seconds=120)
+def dane(w):
+    ca, other = Ca(w), Ca(w, "other")
+    octet = iter(range(100, 200))
+    made = {}
+
+    def host(name):
+        made[name] = w.host(name, next(octet))
+        return made[name]
+
+    def new(name, **kw):
+        kw.setdefault("crt", certificate(w, name, f"mx.{name}.test", kw.pop("ca", None), kw.pop("days", 30)))
+        make = kw.pop("make", None)
+        if make:
+            kw["records"] = [make(kw["crt"][0])]
+        return Primary(name, host(name), **kw)
+
+    primaries = [
+        new("ee", make=lambda crt: tlsa(3, 1, crt)),
+        new("ta", ca=ca, make=lambda _: tlsa(2, 0, ca.crt)),
+        new("expired-ee", days=-1, make=lambda crt: tlsa(3, 1, crt)),
+        new("expired-ta", ca=ca, days=-1, make=lambda _: tlsa(2, 0, ca.crt), want="deferred", words="expired"),
+        new("foreign-ta", ca=other, make=lambda _: tlsa(2, 0, ca.crt), want="deferred", words="DANE demands"),
+        new("wrong-name-ta", crt=certificate(w, "wrong", "mx.elsewhere.test", ca), make=lambda _: tlsa(2, 0, ca.crt),
+            want="deferred", words="mismatch"),
+        new("mismatch", records=[WRONG], want="deferred", words="matches none of its TLSA records"),
+        new("unusable", records=[WRONG.replace("3", "1", 1)], want="encrypted"),
+        new("stripped", make=lambda crt: tlsa(3, 1, crt), want="deferred", words="STARTTLS is not offered", tls=False),
+        new("refusing", make=lambda crt: tlsa(3, 1, crt), want="deferred", words="STARTTLS is refused",
+            behaviour={"STARTTLS": "454 4.7.0 Not now"}),
+        new("bogus", make=lambda crt: tlsa(3, 1, crt), want="deferred", words="mx.bogus.test"),
+        new("none", want="opportunistic"),
+        new("naked", want="plain", tls=False),
+        new("below", records=[WRONG], zone="insecure.test", want="opportunistic"),
+    ]
+    dns = SignedDns(w.host("dns", 53), "mx2.backup.test. A 192.0.2.20\n" +
+                    "".join(p.zone() for p in primaries if not p.insecure),
+                    insecure="".join(p.zone() for p in primaries if p.insecure), spoilt=("_25._tcp.mx.bogus.test",))
+    mx2 = w.host("mx2", 20)
+    node = Locum(mx2, "mx2.backup.test", {p.domain: "" for p in primaries},
+                 extra=f'dns {{ servers = {{"192.0.2.53:53"}} trust_anchor = "{dns.anchor}" }}').start()
+    for p in primaries:
+        send(w, mx2, p.domain, p.name)
+    for p in primaries:
+        judge(node, p)
+    check("host=mx.bogus.test" in (line(node, "route.tlsa_trouble", "bogus.test") or ""), "a bogus answer is not told")
+    return f"{len(primaries)} outcomes"
