@@ -114,9 +114,11 @@ static void fill(const char *dir, uint64_t messages, uint64_t body_bytes, uint64
 
 static struct sched *sched_fresh(void)
 {
-	static const struct sched_options o = {
-		.seed = { 1, 2 }, .window_max = 32, .in_flight_max = 500, .probes_max = 500
-	};
+	static const struct sched_options o = { .seed = { 1, 2 },
+						.window_max = 32,
+						.in_flight_max = 500,
+						.live_max = 1,
+						.probes_max = 500 };
 	struct sched *s;
 
 	check(sched_new(&o, &s), "sched_new");

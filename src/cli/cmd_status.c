@@ -38,6 +38,7 @@ static void js_status(json_t *o, const Locum__StatusRow *s)
 	json_object_set_new(o, "refused_total", js_number(s->refused_total));
 	json_object_set_new(o, "deferred_total", js_number(s->deferred_total));
 	json_object_set_new(o, "delivered_total", js_number(s->delivered_total));
+	json_object_set_new(o, "passed_total", js_number(s->passed_total));
 	json_object_set_new(o, "alerts", js_alerts(s));
 }
 
@@ -52,6 +53,20 @@ static json_t *js_offers(uint32_t offers)
 	return all;
 }
 
+static json_t *js_drain(const Locum__DestinationRow *d)
+{
+	json_t *o;
+
+	if (!d->drain_since_wall)
+		return json_null();
+	o = json_object();
+	json_object_set_new(o, "since", js_time(d->drain_since_wall));
+	json_object_set_new(o, "delivered", js_number(d->drain_delivered));
+	json_object_set_new(o, "total", js_number(d->drain_total));
+	json_object_set_new(o, "end", js_time(d->drain_end_wall));
+	return o;
+}
+
 static json_t *js_destination(const Locum__DestinationRow *d)
 {
 	json_t *o = json_object(), *domains = json_array();
@@ -63,6 +78,7 @@ static json_t *js_destination(const Locum__DestinationRow *d)
 	json_object_set_new(o, "queued", js_number(d->queued));
 	json_object_set_new(o, "in_flight", js_number(d->in_flight));
 	json_object_set_new(o, "window", js_number(d->window));
+	json_object_set_new(o, "live", js_number(d->live));
 	json_object_set_new(o, "rate", json_real(d->rate));
 	json_object_set_new(o, "next_probe", js_time(d->next_probe_wall));
 	for (size_t i = 0; i < d->n_domains; i++)
@@ -72,6 +88,7 @@ static json_t *js_destination(const Locum__DestinationRow *d)
 	json_object_set_new(o, "offers", js_offers(d->offers));
 	json_object_set_new(o, "size_limit",
 			    d->size_bytes ? js_number(d->size_bytes) : json_null());
+	json_object_set_new(o, "drain", js_drain(d));
 	return o;
 }
 
@@ -144,8 +161,9 @@ static void print_numbers(struct cli *cli, const Locum__StatusRow *s)
 		format_count(s->sessions, a), s->stress ? ", stress: " : "",
 		s->stress ? word_stress(s->stress) : "", format_count(s->accepted_total, b),
 		format_count(s->delivered_total, c));
-	fprintf(out, "           %s refused, %s deferred\n", format_count(s->refused_total, a),
-		format_count(s->deferred_total, b));
+	fprintf(out, "           %s passed live, %s refused, %s deferred\n",
+		format_count(s->passed_total, a), format_count(s->refused_total, b),
+		format_count(s->deferred_total, c));
 	for (size_t i = 0; i < s->n_alerts; i++) {
 		colour_print(out, STR("ALERT      "), COLOUR_BAD, cli->coloured);
 		fprintf(out, "%.*s\n", STR_ARG(cli_safe(cli, str_of(s->alerts[i]))));
@@ -198,6 +216,37 @@ static int print_destinations(struct cli *cli, const struct answers *a)
 	if (t.cell_count)
 		fputc('\n', cli->out);
 	return table_print(&t, cli->out, 0, cli->width, cli->coloured);
+}
+
+/* "mail.example.cz:25 takes over: 1,200 of 5,000 delivered in 2m, 40.0 a second, done in 1m 35s" */
+static void print_drain(struct cli *cli, const Locum__DestinationRow *d)
+{
+	char delivered[FORMAT_SIZE], total[FORMAT_SIZE], since[FORMAT_SIZE], left[FORMAT_SIZE];
+
+	fprintf(cli->out, "%.*s takes over: %s of %s delivered in %s, %.1f a second",
+		STR_ARG(cli_safe(cli, str_of(d->destination))),
+		format_count(d->drain_delivered, delivered), format_count(d->drain_total, total),
+		format_span(cli->now_wall - d->drain_since_wall, since), d->rate);
+	if (d->drain_end_wall)
+		fprintf(cli->out, ", done in %s",
+			format_span(MAX(d->drain_end_wall - cli->now_wall, (int64_t)0), left));
+	fputc('\n', cli->out);
+}
+
+static void print_drains(struct cli *cli, const struct answers *a)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < a->row_count; i++) {
+		const Locum__DestinationRow *d = a->row[i]->destination;
+
+		if (!d || !d->drain_since_wall)
+			continue;
+		if (!any)
+			fputc('\n', cli->out);
+		any = true;
+		print_drain(cli, d);
+	}
 }
 
 static int print_domains(struct cli *cli, const struct answers *a)
@@ -322,6 +371,7 @@ int cmd_status(struct cli *cli)
 			print_numbers(cli, a.row[i]->status);
 	if (print_destinations(cli, &a) < 0 || print_domains(cli, &a) < 0)
 		return cli_fail(cli, CLI_NOTHING, "out of memory");
+	print_drains(cli, &a);
 	if (has_hints(&a))
 		print_hints(cli, &a);
 	return CLI_OK;

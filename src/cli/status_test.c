@@ -12,7 +12,7 @@ static void status_as_text(void **state)
 	       "spool      1,234 messages (1 held), 45.0 MiB, 64.0 MiB on disk\n"
 	       "sessions   12 now, stress: busy; since start 5,678 messages accepted, 4,444 "
 	       "delivered\n"
-	       "           34 refused, 5 deferred\n"
+	       "           777 passed live, 34 refused, 5 deferred\n"
 	       "ALERT      1 message is held\n"
 	       "\n"
 	       "PRIMARY             STATE        SINCE    QUEUED  SENDING  PER S  NEXT TRY  "
@@ -76,6 +76,7 @@ static void status_as_json(void **state)
 	       "  \"refused_total\": 34,\n"
 	       "  \"deferred_total\": 5,\n"
 	       "  \"delivered_total\": 4444,\n"
+	       "  \"passed_total\": 777,\n"
 	       "  \"alerts\": [\n"
 	       "    \"1 message is held\"\n"
 	       "  ],\n"
@@ -88,6 +89,7 @@ static void status_as_json(void **state)
 	       "      \"queued\": 1233,\n"
 	       "      \"in_flight\": 0,\n"
 	       "      \"window\": 1,\n"
+	       "      \"live\": 0,\n"
 	       "      \"rate\": 0.0,\n"
 	       "      \"next_probe\": \"2026-11-24T06:24:04.000Z\",\n"
 	       "      \"domains\": [\n"
@@ -99,7 +101,8 @@ static void status_as_json(void **state)
 	       "        \"DSN\",\n"
 	       "        \"SIZE\"\n"
 	       "      ],\n"
-	       "      \"size_limit\": 10485760\n"
+	       "      \"size_limit\": 10485760,\n"
+	       "      \"drain\": null\n"
 	       "    }\n"
 	       "  ],\n"
 	       "  \"domains\": [\n"
@@ -115,6 +118,37 @@ static void status_as_json(void **state)
 	       "  ]\n"
 	       "}\n",
 	       "");
+}
+
+static void a_drain_and_when_it_will_be_done(void **state)
+{
+	(void)state;
+	script_status();
+	destination_row.state = LOCUM__PRIMARY_STATE__PRIMARY_UP;
+	destination_row.rate = 40;
+	destination_row.drain_since_wall = NOW - 2 * NSEC_MINUTE;
+	destination_row.drain_delivered = 1200;
+	destination_row.drain_total = 5000;
+	destination_row.drain_end_wall = NOW + 95 * NSEC_S;
+	RUN(W("status"));
+	assert_non_null(strstr(ran.out, "\n\nmail.example.cz:25 takes over: 1,200 of 5,000 "
+					"delivered in 2m, 40.0 a second, done in 1m 35s\n"));
+	script_status();
+	destination_row.drain_since_wall = NOW - 2 * NSEC_MINUTE;
+	destination_row.drain_total = 7;
+	RUN(W("status"));
+	assert_non_null(strstr(ran.out, "0 of 7 delivered in 2m, 0.0 a second\n"));
+	script_status();
+	destination_row.drain_since_wall = NOW - 2 * NSEC_MINUTE;
+	destination_row.drain_delivered = 1200;
+	destination_row.drain_total = 5000;
+	destination_row.drain_end_wall = NOW + 95 * NSEC_S;
+	RUN(W("--json"), W("status"));
+	assert_non_null(strstr(ran.out, "\"drain\": {\n"
+					"        \"since\": \"2026-11-24T06:22:00.000Z\",\n"
+					"        \"delivered\": 1200,\n"
+					"        \"total\": 5000,\n"
+					"        \"end\": \"2026-11-24T06:25:35.000Z\"\n"));
 }
 
 static void colours_only_when_asked(void **state)
@@ -135,6 +169,7 @@ int main(void)
 		cmocka_unit_test(status_as_text),
 		cmocka_unit_test(status_when_all_is_well),
 		cmocka_unit_test(status_as_json),
+		cmocka_unit_test(a_drain_and_when_it_will_be_done),
 		cmocka_unit_test(colours_only_when_asked),
 	};
 

@@ -411,6 +411,7 @@ static inline void script_status(void)
 	status_row.sessions = 12;
 	status_row.accepted_total = 5678;
 	status_row.delivered_total = 4444;
+	status_row.passed_total = 777;
 	status_row.refused_total = 34;
 	status_row.deferred_total = 5;
 	status_row.stress = 1;

@@ -67,12 +67,35 @@ static bool may_deliver(const struct sched_destination *d)
 	return d->canary || destination_may_take(d);
 }
 
+bool destination_has_ready(const struct sched_destination *d)
+{
+	return !list_empty(&d->turns) || !list_empty(&d->huge_turns);
+}
+
+/* A quarter of the window stays free of them; while small ones are ready, three. */
+bool destination_has_huge_room(const struct sched_destination *d)
+{
+	uint32_t quarter = d->window / 4;
+
+	if (list_empty(&d->turns))
+		return d->huge_in_flight < MAX(d->window - quarter, 1u);
+	return d->huge_in_flight < MAX(quarter, 1u);
+}
+
+static bool has_startable(const struct sched_destination *d)
+{
+	return !list_empty(&d->turns) ||
+	       (!list_empty(&d->huge_turns) && destination_has_huge_room(d));
+}
+
 /* For one more delivery. What live traffic holds or wants of late stays free for it; but one may
  * always go, so that the queue moves beside the busiest of primaries. */
 static bool has_room(const struct sched_destination *d, nsec now)
 {
 	if (busy(d) == 0)
 		return true;
+	if (d->deferred_streak >= DEFERRED_STREAK_MAX)
+		return false; /* one at a time */
 	return busy(d) + MAX(d->live - d->live_stale, live_wanted(d, now)) < d->window;
 }
 
@@ -80,7 +103,7 @@ static bool wants_probe(const struct sched_destination *d)
 {
 	if (d->canary || !(destination_is_down(d) || d->checking || d->stalled))
 		return false;
-	return d->probe == 0 && (!list_empty(&d->turns) || d->waiting > 0 || d->watched > 0);
+	return d->probe == 0 && (destination_has_ready(d) || d->waiting > 0 || d->watched > 0);
 }
 
 static void set_health(struct sched *s, struct sched_destination *d, enum sched_health health,
@@ -105,12 +128,13 @@ static void reset_timer(struct heap *heap, struct heap_node *node, nsec at)
 
 void destination_update(struct sched *s, struct sched_destination *d, nsec now)
 {
-	bool ready = !list_empty(&d->turns);
+	bool ready = has_startable(d);
 	bool room = may_deliver(d) && has_room(d, now);
 	bool full = may_deliver(d) && !room;
 	bool paused = d->pause_until > now;
 	nsec look_at = NEVER;
 
+	said_lapse(s, d, now);
 	if (d->canary && !ready && busy(d) == 0) {
 		/* Nothing to prove it with: the probe has to do. */
 		d->canary = false;
@@ -138,9 +162,11 @@ void destination_update(struct sched *s, struct sched_destination *d, nsec now)
 
 /* --- the window --- */
 
-struct trial trial_of(const struct sched_destination *d, const struct sched_entry *e)
+struct trial trial_of(const struct sched_destination *d, const struct sched_entry *e,
+		      enum sched_fate fate)
 {
 	return (struct trial){ .bytes = e->bytes,
+			       .deferred = fate == FATE_DEFERRED,
 			       .before_cut = (int32_t)(e->epoch - d->halved_epoch) < 0 };
 }
 
@@ -261,6 +287,23 @@ static void count_delivered(struct sched_destination *d, nsec now)
 	d->drain_count++;
 }
 
+uint64_t sched_drain_left(const struct sched_destination *d)
+{
+	return d->queued - d->waiting;
+}
+
+nsec sched_drain_time(const struct sched_destination *d, nsec now)
+{
+	double rate = sched_rate(d, now), span = (double)(now - d->drain_since) / (double)NSEC_S;
+
+	if (!d->draining || rate <= 0)
+		return NEVER;
+	/* A drain younger than the time over which the rate is taken. */
+	if (span < SCHED_RATE_SECONDS)
+		rate *= SCHED_RATE_SECONDS / MAX(span, 1.0);
+	return (nsec)((double)sched_drain_left(d) / rate * (double)NSEC_S);
+}
+
 double sched_rate(const struct sched_destination *d, nsec now)
 {
 	uint64_t gap = (uint64_t)(now / NSEC_S) - d->rate_second;
@@ -279,6 +322,7 @@ static void start_anew(struct sched *s, struct sched_destination *d)
 {
 	destination_forget_in_flight(s, d);
 	d->worked = false;
+	d->deferred_streak = 0;
 	d->window = 1;
 	d->threshold = s->options.window_max;
 	d->grown = d->live_grown = 0;
@@ -300,7 +344,7 @@ static void drain_start(struct sched *s, struct sched_destination *d, nsec now)
 
 void health_drained(struct sched *s, struct sched_destination *d, nsec now)
 {
-	if (!d->draining || !list_empty(&d->turns) || busy(d) > 0)
+	if (!d->draining || destination_has_ready(d) || busy(d) > 0)
 		return;
 	d->draining = false;
 	sched_tell(s, NOTICE_DRAIN_FINISHED, d, now - d->drain_since);
@@ -367,6 +411,24 @@ static void answered_live(struct sched *s, struct sched_destination *d, const st
 		set_text(d, STR_NONE);
 }
 
+/* It takes nothing now, whatever it is given: one at a time, and less and less often. Whatever it
+ * takes ends that. */
+static void put_off(struct sched *s, struct sched_destination *d, const struct trial *t,
+		    const struct sched_report *report, nsec now)
+{
+	uint32_t more;
+
+	if (report->said == SAID_RECIPIENT)
+		return;
+	d->deferred_streak++;
+	if (d->deferred_streak < DEFERRED_STREAK_MAX)
+		return;
+	more = d->deferred_streak - DEFERRED_STREAK_MAX;
+	if (more % DEFERRED_STREAK_MAX == 0)
+		window_halve(s, d, t);
+	d->pause_until = after(now, timing_put_off(report->said, more + 1, sched_random(s)));
+}
+
 static void answered(struct sched *s, struct sched_destination *d, const struct trial *t,
 		     const struct sched_report *report, nsec now)
 {
@@ -395,10 +457,8 @@ static void answered(struct sched *s, struct sched_destination *d, const struct 
 		return;
 	}
 	set_text(d, report->text);
-	if (++d->deferred_streak >= DEFERRED_STREAK_MAX) {
-		d->deferred_streak = 0;
-		window_halve(s, d, t);
-	}
+	if (t->deferred || report->said > SAID_OTHER)
+		put_off(s, d, t, report, now);
 }
 
 static void refused(struct sched *s, struct sched_destination *d, const struct trial *t,
@@ -435,6 +495,7 @@ static void lost(struct sched *s, struct sched_destination *d, const struct tria
 void health_tried(struct sched *s, struct sched_destination *d, const struct trial *t,
 		  const struct sched_report *report, nsec now)
 {
+	said_note(s, d, report, now);
 	switch (report->attempt) {
 	case TRIED_NONE:
 		return;
@@ -469,7 +530,7 @@ static void probe_answered(struct sched *s, struct sched_destination *d, nsec no
 	}
 	if (d->checking)
 		d->checking = false;
-	else if (destination_is_down(d) && !list_empty(&d->turns))
+	else if (destination_is_down(d) && destination_has_ready(d))
 		d->canary = true;
 	else
 		go_up(s, d, now);
@@ -501,6 +562,7 @@ void health_probed(struct sched *s, struct sched_destination *d, const struct sc
 
 void health_hurry(struct sched *s, struct sched_destination *d, nsec now)
 {
+	d->deferred_streak = 0;
 	d->pause_until = MIN(d->pause_until, now);
 	d->probe_at = MIN(d->probe_at, now);
 	if (s->probe_not_before > after(now, NSEC_S))

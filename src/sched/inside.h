@@ -40,6 +40,14 @@ void domain_move(struct sched *s, struct sched_domain *d, str key, nsec now);
 str report_key(const struct sched_report *report, const struct sched_domain *d);
 void domain_changed(struct sched *s, const struct sched_domain *d);
 
+/* Larger ones go behind the others: while one is transferred, many small ones could be. */
+#define HUGE_BYTES ((uint64_t)1 << 20)
+/* The oldest of both; NULL: none is ready. */
+struct heap_node *domain_oldest(const struct sched_domain *d);
+bool destination_has_ready(const struct sched_destination *d);
+/* May a huge one start, beside the other huge ones? */
+bool destination_has_huge_room(const struct sched_destination *d);
+
 void entry_make_ready(struct sched *s, struct sched_entry *e);
 void entry_make_waiting(struct sched *s, struct sched_entry *e, nsec until);
 /* Out of whatever heap it is in, and of the counts of its place. */
@@ -59,6 +67,7 @@ struct trial {
 	uint64_t bytes;
 	bool before_cut; /* it began before the window was cut */
 	bool live;
+	bool deferred; /* put off by the primary */
 };
 
 bool destination_is_down(const struct sched_destination *d);
@@ -69,7 +78,13 @@ bool destination_may_take(const struct sched_destination *d);
 void health_init(struct sched *s, struct sched_destination *d, nsec now);
 void health_tried(struct sched *s, struct sched_destination *d, const struct trial *t,
 		  const struct sched_report *report, nsec now);
-struct trial trial_of(const struct sched_destination *d, const struct sched_entry *e);
+struct trial trial_of(const struct sched_destination *d, const struct sched_entry *e,
+		      enum sched_fate fate);
+/* What a reply says of the primary: recognised when it says so again and again. */
+void said_note(struct sched *s, struct sched_destination *d, const struct sched_report *report,
+	       nsec now);
+/* After an hour without it, it is no more. */
+void said_lapse(struct sched *s, struct sched_destination *d, nsec now);
 void health_probed(struct sched *s, struct sched_destination *d, const struct sched_report *report,
 		   nsec now);
 /* The operator wants it tried now. */

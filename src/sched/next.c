@@ -31,7 +31,7 @@ static bool next_park(struct sched *s, nsec now, struct sched_action *a)
 	d = CONTAINER(first, struct sched_domain, expiry);
 	a->what = SCHED_PARK;
 	a->domain = d;
-	a->entry = CONTAINER(heap_first(&d->ready), struct sched_entry, node);
+	a->entry = CONTAINER(domain_oldest(d), struct sched_entry, node);
 	entry_make_held(s, a->entry, PLACE_PARKED);
 	domain_update(s, d, now);
 	return true;
@@ -56,6 +56,8 @@ static struct sched_domain *probe_through(struct sched_destination *d)
 {
 	struct sched_domain *first = LIST_FIRST(&d->turns, struct sched_domain, turn);
 
+	if (!first)
+		first = LIST_FIRST(&d->huge_turns, struct sched_domain, huge_turn);
 	if (first)
 		return first;
 	LIST_EACH (&d->domains, struct sched_domain, in_destination, domain)
@@ -91,22 +93,39 @@ static bool may_start(const struct sched *s)
 	return !s->stopped && s->in_flight < s->options.in_flight_max;
 }
 
+/* Small ones first; but a huge one waits for so many of them at most, where there is room for it. */
+#define SMALL_STREAK_MAX 16
+
+static struct sched_entry *choose(struct sched_destination *d)
+{
+	bool small = !list_empty(&d->turns), huge = !list_empty(&d->huge_turns);
+	struct sched_domain *domain;
+
+	if (huge && destination_has_huge_room(d) &&
+	    (!small || d->small_streak >= SMALL_STREAK_MAX)) {
+		d->small_streak = 0;
+		domain = CONTAINER(list_take(&d->huge_turns), struct sched_domain, huge_turn);
+		return CONTAINER(heap_first(&domain->huge), struct sched_entry, node);
+	}
+	d->small_streak = huge ? d->small_streak + 1 : 0;
+	domain = CONTAINER(list_take(&d->turns), struct sched_domain, turn);
+	return CONTAINER(heap_first(&domain->ready), struct sched_entry, node);
+}
+
 /* Round robin twice: between destinations, and between the domains of one. */
 static bool next_delivery(struct sched *s, nsec now, struct sched_action *a)
 {
 	struct sched_destination *d;
-	struct sched_domain *domain;
 
 	if (!may_start(s) || list_empty(&s->runnable))
 		return false;
 	d = CONTAINER(list_take(&s->runnable), struct sched_destination, runnable);
-	domain = CONTAINER(list_take(&d->turns), struct sched_domain, turn);
 	a->what = SCHED_DELIVER;
-	a->domain = domain;
-	a->entry = CONTAINER(heap_first(&domain->ready), struct sched_entry, node);
+	a->entry = choose(d);
+	a->domain = a->entry->domain;
 	entry_start(s, a->entry);
 	d->progress_at = now;
-	domain_update(s, domain, now);
+	domain_update(s, a->domain, now);
 	return true;
 }
 

@@ -44,8 +44,10 @@ static void domain_leave(struct sched *s, struct sched_domain *d)
 
 	list_remove(&d->in_destination);
 	list_remove(&d->turn);
+	list_remove(&d->huge_turn);
 	from->domain_count--;
 	from->in_flight -= d->in_flight;
+	from->huge_in_flight -= d->huge_in_flight;
 	from->stale -= d->stale;
 	from->waiting -= d->waiting;
 	from->queued -= d->queued;
@@ -64,6 +66,7 @@ static void domain_free(struct sched *s, struct sched_domain *d)
 	s->live -= d->live;
 	heap_remove(&s->expiries, &d->expiry);
 	heap_done(&d->ready);
+	heap_done(&d->huge);
 	map_remove(&s->domains, &d->link);
 	free(d);
 }
@@ -136,6 +139,7 @@ static int destination_get(struct sched *s, str key, nsec now, struct sched_dest
 	str_copy(key, new->key, key.n + 1);
 	list_init(&new->domains);
 	list_init(&new->turns);
+	list_init(&new->huge_turns);
 	list_init(&new->runnable);
 	health_init(s, new, now);
 	if (map_insert(&s->destinations, &new->link, hash) < 0) {
@@ -152,6 +156,7 @@ static void domain_enter(struct sched_domain *d, struct sched_destination *to)
 	list_append(&to->domains, &d->in_destination);
 	to->domain_count++;
 	to->in_flight += d->in_flight;
+	to->huge_in_flight += d->huge_in_flight;
 	to->stale += d->stale;
 	to->waiting += d->waiting;
 	to->queued += d->queued;
@@ -212,8 +217,10 @@ int sched_domain_get(struct sched *s, str name, nsec now, struct sched_domain **
 	d->stale_epoch = s->epoch;
 	list_init(&d->in_destination);
 	list_init(&d->turn);
+	list_init(&d->huge_turn);
 	list_init(&d->entries);
 	heap_init(&d->ready);
+	heap_init(&d->huge);
 	r = map_insert(&s->domains, &d->link, str_hash(name, s->options.seed, true));
 	if (r < 0) {
 		free(d);
@@ -270,16 +277,31 @@ struct sched_destination *sched_destination_walk(const struct sched *s,
 	return link ? CONTAINER(link, struct sched_destination, link) : NULL;
 }
 
+struct heap_node *domain_oldest(const struct sched_domain *d)
+{
+	struct heap_node *small = heap_first(&d->ready), *huge = heap_first(&d->huge);
+
+	if (!small || !huge)
+		return small ? small : huge;
+	return huge->at < small->at ? huge : small;
+}
+
+static void take_turn(struct list *turns, struct list *turn, bool wants)
+{
+	if (!wants)
+		list_remove(turn);
+	else if (list_empty(turn))
+		list_append(turns, turn);
+}
+
 void domain_update(struct sched *s, struct sched_domain *d, nsec now)
 {
-	struct heap_node *oldest = heap_first(&d->ready);
-	bool wants = d->configured && oldest;
-	nsec expiry = wants ? after(oldest->at, d->hold) : NEVER;
+	struct heap_node *oldest = domain_oldest(d);
+	nsec expiry = d->configured && oldest ? after(oldest->at, d->hold) : NEVER;
 
-	if (!wants)
-		list_remove(&d->turn);
-	else if (list_empty(&d->turn))
-		list_append(&d->destination->turns, &d->turn);
+	take_turn(&d->destination->turns, &d->turn, d->configured && heap_first(&d->ready));
+	take_turn(&d->destination->huge_turns, &d->huge_turn,
+		  d->configured && heap_first(&d->huge));
 
 	if (!heap_has(&d->expiry) || d->expiry.at != expiry) {
 		heap_remove(&s->expiries, &d->expiry);
@@ -303,6 +325,22 @@ static void count_waiting(struct sched_domain *d, int change)
 	d->destination->waiting += (uint32_t)change;
 }
 
+static bool is_huge(const struct sched_entry *e)
+{
+	return e->bytes > HUGE_BYTES;
+}
+
+static struct heap *ready_of(const struct sched_entry *e)
+{
+	return is_huge(e) ? &e->domain->huge : &e->domain->ready;
+}
+
+static void count_huge(struct sched_domain *d, int change)
+{
+	d->huge_in_flight += (uint32_t)change;
+	d->destination->huge_in_flight += (uint32_t)change;
+}
+
 static void count_in_flight(struct sched *s, struct sched_domain *d, int change)
 {
 	s->in_flight += (uint32_t)change;
@@ -322,8 +360,10 @@ void destination_forget_in_flight(struct sched *s, struct sched_destination *d)
 		domain->stale = domain->in_flight;
 		domain->stale_epoch = s->epoch;
 		domain->live_stale = domain->live;
+		domain->huge_in_flight = 0;
 	}
 	d->stale = d->in_flight;
+	d->huge_in_flight = 0;
 	d->live_stale = d->live;
 }
 
@@ -335,7 +375,7 @@ void entry_leave(struct sched *s, struct sched_entry *e)
 	case PLACE_NONE:
 		return;
 	case PLACE_READY:
-		heap_remove(&d->ready, &e->node);
+		heap_remove(ready_of(e), &e->node);
 		count_queued(d, -1);
 		break;
 	case PLACE_WAITING:
@@ -347,6 +387,8 @@ void entry_leave(struct sched *s, struct sched_entry *e)
 		if (entry_is_stale(e)) {
 			d->stale--;
 			d->destination->stale--;
+		} else if (is_huge(e)) {
+			count_huge(d, -1);
 		}
 		count_in_flight(s, d, -1);
 		count_queued(d, -1);
@@ -362,7 +404,7 @@ void entry_leave(struct sched *s, struct sched_entry *e)
 void entry_make_ready(struct sched *s, struct sched_entry *e)
 {
 	entry_leave(s, e);
-	must(heap_push(&e->domain->ready, &e->node, e->since) == 0);
+	must(heap_push(ready_of(e), &e->node, e->since) == 0);
 	e->place = PLACE_READY;
 	count_queued(e->domain, 1);
 }
@@ -382,6 +424,8 @@ void entry_start(struct sched *s, struct sched_entry *e)
 	e->place = PLACE_IN_FLIGHT;
 	e->epoch = s->epoch;
 	e->wait_is_over = false;
+	if (is_huge(e))
+		count_huge(e->domain, 1);
 	count_in_flight(s, e->domain, 1);
 	count_queued(e->domain, 1);
 }
@@ -401,7 +445,7 @@ int sched_add(struct sched *s, struct sched_domain *d, struct sched_entry *e,
 
 	must(e->place == PLACE_NONE && !e->domain);
 	if (place == PLACE_READY) {
-		r = heap_push(&d->ready, &e->node, since);
+		r = heap_push(bytes > HUGE_BYTES ? &d->huge : &d->ready, &e->node, since);
 		if (r < 0)
 			return r;
 	}
@@ -501,7 +545,18 @@ uint64_t sched_flush(struct sched *s, struct sched_domain *d, nsec now)
 
 /* --- reports --- */
 
-static void settle(struct sched *s, struct sched_entry *e, enum sched_fate fate, nsec now)
+static nsec wait_of(struct sched *s, const struct sched_entry *e, enum sched_fate fate,
+		    enum sched_said said)
+{
+	if (fate == FATE_LOST)
+		return timing_lost(e->failures, sched_random(s));
+	if (said == SAID_GREYLISTED)
+		return timing_greylisted(e->failures, sched_random(s));
+	return timing_deferral(e->failures, sched_random(s));
+}
+
+static void settle(struct sched *s, struct sched_entry *e, enum sched_fate fate,
+		   enum sched_said said, nsec now)
 {
 	switch (fate) {
 	case FATE_DONE:
@@ -516,12 +571,8 @@ static void settle(struct sched *s, struct sched_entry *e, enum sched_fate fate,
 			e->failures++;
 		if (e->wait_is_over)
 			entry_make_ready(s, e);
-		else if (fate == FATE_DEFERRED)
-			entry_make_waiting(
-				s, e, after(now, timing_deferral(e->failures, sched_random(s))));
 		else
-			entry_make_waiting(s, e,
-					   after(now, timing_lost(e->failures, sched_random(s))));
+			entry_make_waiting(s, e, after(now, wait_of(s, e, fate, said)));
 		return;
 	case FATE_HELD:
 		entry_make_held(s, e, PLACE_HELD);
@@ -551,9 +602,9 @@ void sched_attempted(struct sched *s, struct sched_entry *e, enum sched_fate fat
 	must(e->place == PLACE_IN_FLIGHT);
 	d->destination->progress_at = now;
 	d->destination->stalled = false;
-	settle(s, e, fate, now);
+	settle(s, e, fate, report->said, now);
 	domain_move(s, d, report_key(report, d), now);
-	t = trial_of(d->destination, e);
+	t = trial_of(d->destination, e, fate);
 	health_tried(s, d->destination, &t, report, now);
 	if (fate == FATE_DONE)
 		entry_forget(s, e, now); /* may free the domain */

@@ -3,7 +3,8 @@
  * clock, no logging; time and the seed of the jitter are passed in. All times are monotonic.
  *
  * An *entry* is one message for one domain; it is embedded in its owner's struct, so it costs no
- * allocation of its own. A *domain* queues its entries, oldest first. A *destination* is where
+ * allocation of its own. A *domain* queues its entries, oldest first; *huge* ones apart, behind the
+ * others, within bounds. A *destination* is where
  * domains deliver to: it has the health, the probe and the window of deliveries at once, shared by
  * all its domains. It starts as the domain's own name, until the first report names the real key.
  *
@@ -35,6 +36,17 @@ enum sched_health {
 	HEALTH_NO_ROUTE, /* DNS gives us nowhere to go */
 };
 
+/* What a primary's replies say of itself and us, rather than of one message. */
+enum sched_said {
+	SAID_NOTHING,
+	SAID_RECIPIENT, /* its words are about this message or recipient: a full mailbox, content */
+	SAID_OTHER,     /* put off, without a reason that one could read */
+	SAID_GREYLISTED,
+	SAID_THROTTLED,
+	SAID_BLOCKED,     /* our address, name or reputation */
+	SAID_NOT_ITS_OWN, /* it takes the domain for a stranger's */
+};
+
 enum sched_place {
 	PLACE_NONE, /* in no queue: not ready yet, or removed (then without a domain) */
 	PLACE_READY,
@@ -60,10 +72,11 @@ struct sched_entry {
 struct sched_domain {
 	struct map_link link;
 	struct list in_destination;
-	struct list turn; /* among the destination's domains that have something ready */
+	/* Among the destination's domains that have something ready: small, huge. */
+	struct list turn, huge_turn;
 	struct sched_destination *destination;
 	struct list entries;
-	struct heap ready;
+	struct heap ready, huge;
 	struct heap_node expiry; /* when the oldest ready entry has to be parked */
 	nsec hold;
 	bool configured; /* false: kept, not delivered */
@@ -72,6 +85,7 @@ struct sched_domain {
 	/* In flight since before the destination's trouble: not counted in its window. */
 	uint32_t stale;
 	uint32_t stale_epoch;
+	uint32_t huge_in_flight;   /* without the stale ones */
 	uint32_t live, live_stale; /* places taken; of them before the destination's trouble */
 	uint64_t queued;           /* entries ready, waiting or in flight */
 	uint64_t held;             /* entries held or parked */
@@ -84,7 +98,8 @@ struct sched_domain {
 struct sched_destination {
 	struct map_link link;
 	struct list domains;
-	struct list turns;    /* domains with something ready, whose turn is next first */
+	/* Domains with something ready, whose turn is next first: small, huge. */
+	struct list turns, huge_turns;
 	struct list runnable; /* among the destinations that may start a delivery now */
 	struct heap_node pause, probe_timer;
 	char *text; /* what was last heard of it; NULL: nothing */
@@ -93,15 +108,18 @@ struct sched_destination {
 	bool checking; /* up, but a connection broke: nothing starts before a probe succeeded */
 	bool worked;   /* a transaction took place since the window was cut */
 	bool stalled;  /* up, but the whole window is busy and nothing moves */
-	uint8_t lost_streak, deferred_streak;
-	uint64_t probe;  /* number of the probe under way; 0: none */
-	nsec since;      /* of this health */
-	nsec down_since; /* of the whole outage */
+	uint8_t lost_streak;
+	uint32_t deferred_streak; /* deliveries in a row that it put off */
+	uint64_t probe;           /* number of the probe under way; 0: none */
+	nsec since;               /* of this health */
+	nsec down_since;          /* of the whole outage */
 	nsec probe_at, pause_until;
 	nsec progress_at; /* of the last start or end of a delivery */
 	uint64_t queued;
 	uint32_t domain_count, watched, waiting, in_flight, stale;
 	uint32_t window, threshold, grown; /* grown: successes towards the next step */
+	uint32_t huge_in_flight;
+	uint32_t small_streak; /* small ones started in a row while a huge one was ready */
 	uint32_t live, live_stale;
 	uint32_t live_window, live_threshold, live_grown;
 	uint32_t live_old;  /* places taken before the last cut: reckoned to be left first */
@@ -115,6 +133,12 @@ struct sched_destination {
 	bool trial;                  /* a window is one above the limit, since trial_at */
 	nsec latency, latency_least; /* smoothed; running minimum. 0: none yet */
 	nsec latency_least_at;
+	struct {
+		enum sched_said what;
+		bool told;
+		uint32_t count, deliveries; /* such replies in a row; deliveries since the last */
+		nsec since, at;
+	} said;
 	bool draining;
 	nsec drain_since;
 	uint64_t drain_count;
@@ -131,6 +155,8 @@ enum sched_notice {
 	NOTICE_DRAIN_STARTED,  /* value: entries queued */
 	NOTICE_DRAIN_FINISHED, /* value: how long it took; drain_count: deliveries */
 	NOTICE_DRAIN_BROKEN,   /* the same, but it went down again */
+	NOTICE_SAID,           /* said.what, from GREYLISTED on; value: so many replies in a row */
+	NOTICE_SAID_NO_MORE,   /* value: how long it did */
 };
 
 typedef void sched_notice_fn(void *arg, enum sched_notice notice,
@@ -231,10 +257,11 @@ enum sched_attempt {
 
 struct sched_report {
 	enum sched_attempt attempt;
-	str destination; /* key; empty: not known */
-	str text;        /* for the operator */
-	nsec latency;    /* from MAIL to the final reply; 0: not known */
-	bool delivered;  /* at least one recipient was taken */
+	str destination;      /* key; empty: not known */
+	str text;             /* for the operator */
+	nsec latency;         /* from MAIL to the final reply; 0: not known */
+	bool delivered;       /* at least one recipient was taken */
+	enum sched_said said; /* unless delivered */
 };
 
 /* What becomes of the entry. */
@@ -278,5 +305,11 @@ nsec sched_next_try(const struct sched_entry *e, nsec now);
 /* Deliveries a second, over the last ten. */
 double sched_rate(const struct sched_destination *d, nsec now);
 uint32_t sched_in_flight(const struct sched *s);
+/* Of a drain: deliveries still to come, without those in their own back-off; and how long they will
+ * take at the rate of late. NEVER: one cannot tell. */
+uint64_t sched_drain_left(const struct sched_destination *d);
+nsec sched_drain_time(const struct sched_destination *d, nsec now);
+/* What its replies have been saying of late: SAID_NOTHING, or from GREYLISTED on. */
+enum sched_said sched_said(const struct sched_destination *d, nsec now);
 /* "up", "refusing" and so on. */
 const char *sched_health_text(enum sched_health health);

@@ -22,8 +22,12 @@ enum mode {
 	DEFERS,
 	LOSES,
 	HANGS,
-	SLOW_WHEN_BUSY
+	SLOW_WHEN_BUSY,
+	GREYLISTS, /* takes what it was first given so long ago */
+	BLOCKS     /* each message is held */
 };
+
+#define GREYLIST_WAIT (5 * NSEC_MINUTE)
 
 #define PRIMARIES_MAX 10000
 #define PENDING_MAX 20000
@@ -40,7 +44,7 @@ struct primary {
 struct mail {
 	struct sched_entry entry;
 	bool done;
-	nsec done_at;
+	nsec done_at, first_try;
 	unsigned attempts;
 };
 
@@ -60,7 +64,7 @@ struct world {
 	struct pending *pending;
 	size_t pending_count;
 	uint64_t wakes, actions, parked;
-	unsigned up, down, drains;
+	unsigned up, down, drains, said, said_no_more;
 	struct mail *last_started, *last_parked;
 };
 
@@ -80,6 +84,12 @@ static inline void notice(void *arg, enum sched_notice n, const struct sched_des
 		break;
 	case NOTICE_DRAIN_FINISHED:
 		w->drains++;
+		break;
+	case NOTICE_SAID:
+		w->said++;
+		break;
+	case NOTICE_SAID_NO_MORE:
+		w->said_no_more++;
 		break;
 	case NOTICE_DRAIN_STARTED:
 	case NOTICE_DRAIN_BROKEN:
@@ -129,12 +139,17 @@ static inline struct primary *primary_of(struct world *w, const char *name)
 	return &w->primary[strtoul(name + 1, NULL, 10)];
 }
 
-static inline void send(struct world *w, unsigned number, struct mail *mail)
+static inline void send_bytes(struct world *w, unsigned number, struct mail *mail, uint64_t bytes)
 {
 	*mail = (struct mail){ 0 };
-	assert_int_equal(sched_add(w->s, domain(w, number), &mail->entry, PLACE_READY, w->now, 1000,
-				   w->now),
+	assert_int_equal(sched_add(w->s, domain(w, number), &mail->entry, PLACE_READY, w->now,
+				   bytes, w->now),
 			 0);
+}
+
+static inline void send(struct world *w, unsigned number, struct mail *mail)
+{
+	send_bytes(w, number, mail, 1000);
 }
 
 static inline void pend(struct world *w, const struct sched_action *a, struct primary *p)
@@ -147,6 +162,8 @@ static inline void pend(struct world *w, const struct sched_action *a, struct pr
 			       .mode = p->mode,
 			       .at = w->now + w->latency };
 	snprintf(x->domain, sizeof(x->domain), "%s", a->domain->name);
+	if (a->entry && a->entry->bytes > 1000)
+		x->at = w->now + w->latency * (nsec)(a->entry->bytes / 1000);
 	if (p->mode == HANGS)
 		x->at = w->now + 10 * NSEC_MINUTE;
 	if (p->mode == SLOW_WHEN_BUSY && a->entry)
@@ -180,7 +197,8 @@ static inline void act(struct world *w, const struct sched_action *a)
 		break;
 	case SCHED_DELIVER:
 		w->last_started = (struct mail *)a->entry;
-		w->last_started->attempts++;
+		if (w->last_started->attempts++ == 0)
+			w->last_started->first_try = w->now;
 		p->attempts++;
 		pend(w, a, p);
 		p->in_flight++;
@@ -202,6 +220,8 @@ static const struct {
 	[LOSES] = { TRIED_ANSWERED, TRIED_LOST, FATE_LOST },
 	[HANGS] = { TRIED_UNREACHABLE, TRIED_UNREACHABLE, FATE_UNTRIED },
 	[SLOW_WHEN_BUSY] = { TRIED_ANSWERED, TRIED_ANSWERED, FATE_DONE },
+	[GREYLISTS] = { TRIED_ANSWERED, TRIED_ANSWERED, FATE_DEFERRED },
+	[BLOCKS] = { TRIED_ANSWERED, TRIED_ANSWERED, FATE_HELD },
 };
 
 static inline void finish(struct world *w, const struct pending *x)
@@ -217,6 +237,12 @@ static inline void finish(struct world *w, const struct pending *x)
 		sched_probed(w->s, x->probe, str_of(x->domain), &report, w->now);
 		return;
 	}
+	if (x->mode == GREYLISTS && w->now - x->mail->first_try >= GREYLIST_WAIT)
+		fate = FATE_DONE;
+	if (x->mode == GREYLISTS && fate != FATE_DONE)
+		report.said = SAID_GREYLISTED;
+	if (x->mode == BLOCKS)
+		report.said = SAID_BLOCKED;
 	report.attempt = outcomes[x->mode].attempt;
 	report.delivered = fate == FATE_DONE;
 	if (x->mode == SLOW_WHEN_BUSY)

@@ -25,6 +25,8 @@ static const struct step no_route_steps[] = {
 
 #define DEFERRAL_FIRST (30 * NSEC_S)
 #define LOST_FIRST (5 * NSEC_S)
+#define GREYLISTED_FIRST (390 * NSEC_S) /* five minutes and a bit when it is shortened */
+#define PUT_OFF_FIRST NSEC_S
 #define BACKOFF_MAX (15 * NSEC_MINUTE)
 #define CHECK_MAX (60 * NSEC_S)
 
@@ -65,9 +67,29 @@ nsec timing_deferral(unsigned failures, uint64_t random)
 	return shortened(doubled(DEFERRAL_FIRST, failures ? failures - 1 : 0, BACKOFF_MAX), random);
 }
 
+nsec timing_greylisted(unsigned failures, uint64_t random)
+{
+	return shortened(doubled(GREYLISTED_FIRST, failures ? failures - 1 : 0, BACKOFF_MAX),
+			 random);
+}
+
 nsec timing_lost(unsigned failures, uint64_t random)
 {
 	return shortened(doubled(LOST_FIRST, failures ? failures - 1 : 0, BACKOFF_MAX), random);
+}
+
+/* A greylist lets each message in after its own wait, so all must be tried once; where we are blocked
+ * each try may cost a message that is held then. */
+nsec timing_put_off(enum sched_said said, unsigned times, uint64_t random)
+{
+	static const nsec max[] = {
+		[SAID_NOTHING] = 5 * NSEC_S,      [SAID_RECIPIENT] = 0,
+		[SAID_OTHER] = 5 * NSEC_S,        [SAID_GREYLISTED] = 2 * NSEC_S,
+		[SAID_THROTTLED] = 30 * NSEC_S,   [SAID_BLOCKED] = 15 * NSEC_S,
+		[SAID_NOT_ITS_OWN] = 15 * NSEC_S,
+	};
+
+	return shortened(doubled(PUT_OFF_FIRST, times ? times - 1 : 0, max[said]), random);
 }
 
 nsec timing_check(unsigned streak, uint64_t random)

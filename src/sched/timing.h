@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/util.h"
+#include "sched/sched.h"
 
 /* Until the next probe of a destination that has been down for `outage`. */
 nsec timing_probe(nsec outage, uint64_t random);
@@ -16,8 +17,12 @@ nsec timing_probe(nsec outage, uint64_t random);
 nsec timing_no_route(nsec outage, uint64_t random);
 /* An entry's own wait after its failures-th deferral in a row (1 = the first). */
 nsec timing_deferral(unsigned failures, uint64_t random);
+/* The same where a greylist said so: most want five minutes. */
+nsec timing_greylisted(unsigned failures, uint64_t random);
 /* The same after a connection broke under it: shorter at first, the destination is probed
  * anyway. */
 nsec timing_lost(unsigned failures, uint64_t random);
+/* Until the next delivery to a destination that puts off whatever it is given: the times-th one. */
+nsec timing_put_off(enum sched_said said, unsigned times, uint64_t random);
 /* Until a destination is looked at again that has broken `streak` connections in a row. */
 nsec timing_check(unsigned streak, uint64_t random);

@@ -1,4 +1,5 @@
 /* One delivery, or one probe: ask smtpout, write down what came of it, report to the scheduler. */
+#include "proc/spoold/said.h"
 #include "proc/spoold/spoold.h"
 
 #include "base/cleanup.h"
@@ -251,6 +252,16 @@ static enum sched_fate fate_of(const struct result *result, const struct loaded 
 	return FATE_LOST;
 }
 
+/* The words that say most of the primary: why it put something off, else why it refused for good. */
+static enum sched_said said(const struct result *result)
+{
+	const Locum__RecipientOutcome *o =
+		result->first[DEFERRED] ? result->first[DEFERRED] : result->first[REFUSED];
+	const Locum__Delivered *d = result->delivered;
+
+	return said_of(str_of(o ? o->reply : d->text), d->host);
+}
+
 static void report(const struct attempt *a, struct message *m, const struct result *result,
 		   enum sched_fate fate)
 {
@@ -265,6 +276,8 @@ static void report(const struct attempt *a, struct message *m, const struct resu
 		r.latency = (nsec)MIN(d->latency_us, (uint64_t)3600000000) * NSEC_US;
 		if (r.text.n == 0 && result->first[DEFERRED])
 			r.text = str_of(result->first[DEFERRED]->reply);
+		if (!r.delivered)
+			r.said = said(result);
 	}
 	known_seen(a->sp, str_of(m->part[a->part].entry.domain->name), d ? d->host : NULL);
 	sched_attempted(a->sp->sched, &m->part[a->part].entry, fate, &r, loop_now(a->sp->loop));
@@ -394,7 +407,9 @@ static void probe(struct task *tk, void *arg)
 
 		found = (struct sched_report){ .attempt = attempt_tried(probed->attempt),
 					       .destination = attempt_destination(probed->host),
-					       .text = str_of(probed->text) };
+					       .text = str_of(probed->text),
+					       .said = said_of(str_of(probed->text),
+							       probed->host) };
 		report_to = &found;
 	}
 	sched_probed(p->sp->sched, p->probe, str_of(p->domain), report_to, task_now(tk));

@@ -1,4 +1,5 @@
 /* Housekeeping, once a second: free space, dead segments, held messages out of the way. */
+#include "proc/spoold/said.h"
 #include "proc/spoold/spoold.h"
 
 #include "base/log.h"
@@ -11,6 +12,17 @@
 #define MOVES_A_SECOND 5                /* each costs two syncs */
 
 /* --- what the scheduler decided about destinations --- */
+
+static void notice_said(const struct sched_destination *d, bool begins, int64_t value)
+{
+	const struct said_text *text = said_text(d->said.what);
+
+	if (begins)
+		log_warn(text->begins, K_Z("destination", d->key), K_Z("does", text->does),
+			 K_Z("then", text->then));
+	else
+		log_info(text->ends, K_Z("destination", d->key), K_NSEC("duration", value));
+}
 
 void house_notice(void *arg, enum sched_notice notice, const struct sched_destination *d,
 		  int64_t value)
@@ -35,6 +47,10 @@ void house_notice(void *arg, enum sched_notice notice, const struct sched_destin
 		log_info(notice == NOTICE_DRAIN_FINISHED ? "drain.finished" : "drain.broken_off",
 			 K_Z("destination", d->key), K_INT("count", d->drain_count),
 			 K_NSEC("duration", value), K_INT("left", d->queued));
+		return;
+	case NOTICE_SAID:
+	case NOTICE_SAID_NO_MORE:
+		notice_said(d, notice == NOTICE_SAID, value);
 		return;
 	}
 }

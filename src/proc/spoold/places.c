@@ -2,6 +2,7 @@
  * the smtpout that took it, and is given back with it. */
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "proc/spoold/said.h"
 #include "proc/spoold/spoold.h"
 
 #include <stdlib.h>
@@ -109,6 +110,7 @@ static void leave(struct spoold *sp, struct map *map, const Locum__LeavePlace *l
 		.text = str_of(left->text),
 		.latency = (nsec)MIN(left->latency_us, (uint64_t)3600000000) * NSEC_US,
 		.delivered = left->delivered,
+		.said = left->delivered ? SAID_NOTHING : said_of(str_of(left->text), left->host),
 	};
 
 	if (!p) {

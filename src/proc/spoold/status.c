@@ -1,5 +1,6 @@
 /* STATUS: the process, its alerts, every destination. */
 #include "proc/spoold/command.h"
+#include "proc/spoold/said.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -90,6 +91,23 @@ static void alert_domains(struct alerts *a, const struct spoold *sp)
 	}
 }
 
+/* What the replies of primaries have been saying. */
+static void alert_said(struct alerts *a, const struct spoold *sp)
+{
+	nsec now = sys_now();
+	size_t told = 0;
+
+	for (struct sched_destination *d = sched_destination_walk(sp->sched, NULL);
+	     d && told < ALERTS_A_KIND; d = sched_destination_walk(sp->sched, d)) {
+		enum sched_said what = sched_said(d, now);
+
+		if (what == SAID_NOTHING)
+			continue;
+		told++;
+		alert(a, "%.200s %s: %s", d->key, said_text(what)->does, said_text(what)->then);
+	}
+}
+
 /* --- rows --- */
 
 static uint64_t held_count(const struct spoold *sp)
@@ -131,6 +149,7 @@ static int send_status(struct task *tk, struct command *c)
 	append_sum(sp, &row);
 	alert_process(&alerts, sp);
 	alert_domains(&alerts, sp);
+	alert_said(&alerts, sp);
 	row.alerts = alerts.text;
 	row.n_alerts = alerts.count;
 	answer.status = &row;
@@ -142,6 +161,19 @@ static char *copy(struct arena *a, const char *text)
 	str copied = arena_str(a, str_of(text));
 
 	return copied.p ? (char *)copied.p : (char *)"";
+}
+
+static void fill_drain(Locum__DestinationRow *row, const struct sched_destination *d, nsec now,
+		       nsec to_wall)
+{
+	nsec left = sched_drain_time(d, now);
+
+	if (!d->draining)
+		return;
+	row->drain_since_wall = d->drain_since + to_wall;
+	row->drain_delivered = d->drain_count;
+	row->drain_total = d->drain_count + sched_drain_left(d);
+	row->drain_end_wall = left == NEVER ? 0 : now + left + to_wall;
 }
 
 static Locum__DestinationRow *destination_row(struct arena *a, const struct spoold *sp,
@@ -161,10 +193,12 @@ static Locum__DestinationRow *destination_row(struct arena *a, const struct spoo
 	text = d->text ? text_clean(str_of(d->text), STORED_TEXT_MAX) : NULL;
 	row->text = copy(a, text ? text : "");
 	row->in_flight = d->in_flight;
+	row->live = d->live;
 	row->window = d->window;
 	row->next_probe_wall = heap_has(&d->probe_timer) ? d->probe_timer.at + to_wall : 0;
 	row->queued = d->queued;
 	row->rate = sched_rate(d, now);
+	fill_drain(row, d, now, to_wall);
 	if (offer) {
 		row->seen_wall = offer->seen_wall;
 		row->offers = offer->offers;

@@ -79,6 +79,7 @@ struct world {
 	struct script script;
 	Locum__Outcome by_recipient[8]; /* by the recipient's number; OUTCOME_NONE: the script's */
 	bool silent;                    /* takes questions, answers nothing */
+	unsigned silent_after;          /* the same from the delivery after that one on; 0: never */
 	unsigned deliveries, probes, dns_forgotten, asked_in_all;
 	uint32_t asked[TRIES_MAX], asked_count; /* recipients of the last Deliver */
 	bool ambiguous, body_ok;
@@ -242,7 +243,7 @@ static inline void fake_smtpout(struct task *tk, struct channel *ch, struct ipc_
 	w->body_ok = m->fd_count == 1 && body_is_right(d, m->fd[0]);
 	snprintf(w->domain, sizeof(w->domain), "%s", d->domain);
 	w->held_call = m->packet->call;
-	if (!w->silent)
+	if (!w->silent && !(w->silent_after && w->deliveries > w->silent_after))
 		answer_delivery(w, ch, m->packet->call);
 }
 
