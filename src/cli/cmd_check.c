@@ -15,6 +15,11 @@ static const char *const acceptance_word[] = {
 	[ACCEPT_QUEUE] = "queue",
 };
 
+static const char *const evidence_word[] = {
+	[EVIDENCE_OFFERED] = "offered",   [EVIDENCE_XCLIENT] = "xclient",
+	[EVIDENCE_XFORWARD] = "xforward", [EVIDENCE_HEADER] = "header",
+	[EVIDENCE_NONE] = "none",
+};
 static const char *const filter_word[] = {
 	[FILTER_STANDARD] = "standard",
 	[FILTER_AUTH_ONLY] = "auth-only",
@@ -105,6 +110,7 @@ static json_t *js_domain(struct cli *cli, const struct conf *c, const struct con
 	json_object_set_new(o, "mailboxes", js_number(d->address_count));
 	json_object_set_new(o, "hold_seconds", js_number((uint64_t)(d->hold / NSEC_S)));
 	json_object_set_new(o, "filter", json_string(filter_word[d->filter]));
+	json_object_set_new(o, "evidence", json_string(evidence_word[d->evidence]));
 	json_object_set_new(o, "checks", js_effects(c, d));
 	return o;
 }

@@ -17,6 +17,15 @@
 enum conf_acceptance { ACCEPT_LIVE, ACCEPT_DEFER, ACCEPT_QUEUE };
 enum conf_recipients { RECIPIENTS_LEARN, RECIPIENTS_ANY, RECIPIENTS_FILE };
 enum conf_filter { FILTER_STANDARD, FILTER_AUTH_ONLY, FILTER_OFF };
+/* What a primary is told of a client: what it offers to hear (XCLIENT, else XFORWARD) and a header; only the one
+ * of them and the header; the header alone; nothing. */
+enum conf_evidence {
+	EVIDENCE_OFFERED,
+	EVIDENCE_XCLIENT,
+	EVIDENCE_XFORWARD,
+	EVIDENCE_HEADER,
+	EVIDENCE_NONE
+};
 
 enum conf_tls { CONF_TLS_OFF, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
 
@@ -104,6 +113,7 @@ struct conf_domain {
 	size_t address_count;
 	nsec hold;
 	enum conf_filter filter;
+	enum conf_evidence evidence;
 	enum conf_effect *effects; /* one a symbol */
 };
 

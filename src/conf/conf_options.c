@@ -571,6 +571,19 @@ static int take_hold(struct conf_reader *r, void *target, const struct conf_entr
 	return take_duration(r, e, NSEC_MINUTE, 365 * NSEC_DAY, &d->hold);
 }
 
+static int take_evidence(struct conf_reader *r, void *target, const struct conf_entry *e)
+{
+	static const char *const words[] = { "offered", "xclient", "xforward",
+					     "header",  "none",    NULL };
+	struct conf_domain *d = target;
+	unsigned value = 0;
+	int result =
+		conf_take_word(r, e, words, "offered, xclient, xforward, header, none", &value);
+
+	d->evidence = value;
+	return result;
+}
+
 static int take_filter(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
 	static const char *const words[] = { "standard", "auth-only", "off", NULL };
@@ -641,6 +654,7 @@ const struct conf_option conf_options[] = {
 	{ SECTION_DOMAIN, "recipients", ONE, take_recipients },
 	{ SECTION_DOMAIN, "hold", ONE, take_hold },
 	{ SECTION_DOMAIN, "filter", ONE, take_filter },
+	{ SECTION_DOMAIN, "evidence", ONE, take_evidence },
 	{ SECTION_DOMAIN, "checks", LIST, conf_take_check },
 	{ SECTION_CONSOLE, "address", ONE, take_console },
 };

@@ -22,6 +22,8 @@ static void describe_domain(struct buf *to, const struct conf_domain *d)
 			 d->primary[i].port);
 	buf_addf(to, " acceptance=%d recipients=%d hold=%s filter=%d", d->acceptance, d->recipients,
 		 units_duration_text(d->hold, hold), d->filter);
+	if (d->evidence != EVIDENCE_OFFERED)
+		buf_addf(to, " evidence=%d", d->evidence);
 	for (size_t i = 0; i < d->address_count; i++)
 		buf_addf(to, " <%.*s>", STR_ARG(d->addresses[i]));
 }
@@ -326,6 +328,14 @@ static const struct value values[] = {
 	{ "recipients any needs no note", DOMAIN("recipients = any"), "!recipients =" },
 	{ "recipients learn is noted", DOMAIN("recipients = learn"),
 	  "\nthis version treats recipients = \"learn\" (example.cz)" },
+	{ "all evidence that the primary takes is the default", DOMAIN("evidence = offered"),
+	  "filter=0\n" },
+	{ "evidence by XCLIENT or not at all", DOMAIN("evidence = xclient"),
+	  "filter=0 evidence=1\n" },
+	{ "evidence by XFORWARD or not at all", DOMAIN("evidence = \"xforward\""),
+	  " evidence=2\n" },
+	{ "evidence in a header only", DOMAIN("evidence = header"), " evidence=3\n" },
+	{ "no evidence", DOMAIN("evidence = none"), " evidence=4\n" },
 	{ "filter off needs no note", DOMAIN("filter = off"), "!filter =" },
 	{ "filter auth-only is noted", DOMAIN("filter = auth-only"),
 	  "filter=1\n...\nthis version treats filter = \"auth-only\" (example.cz)" },

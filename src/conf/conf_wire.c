@@ -236,6 +236,7 @@ static Locum__ConfigDomain *pack_domain(struct arena *a, const struct conf *c,
 	d->recipients_path = text_of(from->recipients_path);
 	d->hold = from->hold;
 	d->filter = from->filter;
+	d->evidence = from->evidence;
 	d->primary = ARENA_ARRAY(a, Locum__ConfigHop *, from->primary_count);
 	if (!d->primary || pack_mailboxes(a, from, &d->addresses) < 0 ||
 	    pack_effects(a, from, c->symbol_count, &d->effects) < 0)
@@ -586,12 +587,14 @@ static int unpack_domain(struct conf *c, const Locum__ConfigDomain *from, struct
 	int r;
 
 	if (from->acceptance > ACCEPT_QUEUE || from->recipients > RECIPIENTS_FILE ||
-	    from->filter > FILTER_OFF || from->hold <= 0 || from->n_primary == 0 || !*from->name)
+	    from->filter > FILTER_OFF || from->evidence > EVIDENCE_NONE || from->hold <= 0 ||
+	    from->n_primary == 0 || !*from->name)
 		return -EPROTO;
 	to->acceptance = from->acceptance;
 	to->recipients = from->recipients;
 	to->hold = from->hold;
 	to->filter = from->filter;
+	to->evidence = from->evidence;
 	if (copy_text(c, from->name, &to->name) < 0 ||
 	    copy_text(c, from->recipients_path, &to->recipients_path) < 0)
 		return -ENOMEM;

@@ -234,6 +234,15 @@ static int add_one(str word, enum smtp_verb verb, size_t *line, struct buf *to, 
 	return r < 0 ? r : buf_add(to, word);
 }
 
+/* ADDR comes last, whatever else is said: a server that trusts by address would not take the rest from
+ * the client that we are then. */
+static enum smtp_attribute written_at(int place)
+{
+	if (place == ATTRIBUTE_COUNT - 1)
+		return ATTRIBUTE_ADDR;
+	return (enum smtp_attribute)(place < (int)ATTRIBUTE_ADDR ? place : place + 1);
+}
+
 int attributes_write(const struct smtp_attributes *a, enum smtp_verb verb, unsigned taken,
 		     struct buf *to)
 {
@@ -243,9 +252,9 @@ int attributes_write(const struct smtp_attributes *a, enum smtp_verb verb, unsig
 
 	buf_init(&word, line_room(verb));
 	for (int i = 0; i < ATTRIBUTE_COUNT && r >= 0; i++) {
-		enum smtp_attribute attribute = (enum smtp_attribute)i;
+		enum smtp_attribute attribute = written_at(i);
 
-		if (a->of[i].state == ATTRIBUTE_ABSENT || !is_taken(attribute, verb) ||
+		if (a->of[attribute].state == ATTRIBUTE_ABSENT || !is_taken(attribute, verb) ||
 		    !(taken & ATTRIBUTE_BIT(attribute)))
 			continue;
 		buf_reset(&word);

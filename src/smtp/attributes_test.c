@@ -157,7 +157,7 @@ static void test_writing(void **state)
 	a.of[ATTRIBUTE_ADDR].state = ATTRIBUTE_TEMPUNAVAIL;
 	assert_int_equal(attributes_write(&a, SMTP_XCLIENT, ~ATTRIBUTE_BIT(ATTRIBUTE_PORT), &b), 1);
 	assert_true(str_eq(buf_str(&b),
-			   STR("XCLIENT NAME=a+20b ADDR=[TEMPUNAVAIL] HELO=[UNAVAILABLE]\r\n")));
+			   STR("XCLIENT NAME=a+20b HELO=[UNAVAILABLE] ADDR=[TEMPUNAVAIL]\r\n")));
 	buf_reset(&b);
 	assert_int_equal(attributes_write(&a, SMTP_XFORWARD, ATTRIBUTE_BIT(ATTRIBUTE_IDENT), &b),
 			 1);

@@ -73,6 +73,7 @@ void conn_free(struct conn *c)
 	stream_done(&c->stream);
 	reply_done(&c->reply);
 	free(c->chunk);
+	free(c->introduced);
 	free(c->destination);
 	free(c);
 }
@@ -136,19 +137,26 @@ int conn_reply(struct task *tk, struct conn *c, nsec deadline)
 	}
 }
 
+int conn_exchange(struct task *tk, struct conn *c, str line)
+{
+	nsec deadline = MIN(task_in(tk, c->limits->command), c->ends);
+	int r = stream_write(tk, &c->stream, line, deadline);
+
+	if (r >= 0)
+		r = stream_write(tk, &c->stream, STR("\r\n"), deadline);
+	if (r >= 0)
+		r = stream_flush(tk, &c->stream, deadline);
+	return r < 0 ? r : conn_reply(tk, c, deadline);
+}
+
 /* One command and its reply; what went wrong is in c->why. */
 static int exchange(struct task *tk, struct conn *c, const char *verb, const char *argument)
 {
-	nsec deadline = MIN(task_in(tk, c->limits->command), c->ends);
 	char line[CONN_HOST_MAX + 16];
 	int r;
 
-	snprintf(line, sizeof(line), "%s%s%s\r\n", verb, argument[0] ? " " : "", argument);
-	r = stream_write(tk, &c->stream, str_of(line), deadline);
-	if (r >= 0)
-		r = stream_flush(tk, &c->stream, deadline);
-	if (r >= 0)
-		r = conn_reply(tk, c, deadline);
+	snprintf(line, sizeof(line), "%s%s%s", verb, argument[0] ? " " : "", argument);
+	r = conn_exchange(tk, c, str_of(line));
 	if (r < 0)
 		conn_explain_error(c, r, verb);
 	return r;

@@ -71,6 +71,10 @@ struct conn {
 	bool secure_name;      /* the host's name is beyond doubt (struct dialled) */
 	const char *policy;    /* what demanded TLS: tls_source_name(); NULL: nobody asked */
 	struct tls_verdict verdict;
+	/* of introduce.h: the XCLIENT commands that made the session another client's; NULL: it is ours.
+	 * And the attributes that were offered for it. */
+	char *introduced;
+	unsigned introduced_with;
 	char why[CONN_TEXT_MAX];
 	/* of the pool */
 	struct list idle;
@@ -99,6 +103,8 @@ enum conn_result conn_open(struct task *tk, struct conn *c, const char *our_name
 /* Reads one reply into c->reply. 0, -ENODATA at end of file, -EPROTO or -EMSGSIZE for what is no
  * reply, or the stream's error. */
 int conn_reply(struct task *tk, struct conn *c, nsec deadline);
+/* Says one line, without its CRLF, and reads the reply. 0, or an error of the stream or of conn_reply. */
+int conn_exchange(struct task *tk, struct conn *c, str line);
 /* QUIT, and a short wait for the answer; then closes and frees. */
 void conn_quit(struct task *tk, struct conn *c);
 

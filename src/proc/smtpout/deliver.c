@@ -24,6 +24,7 @@ struct job {
 	struct arena arena;
 	struct buf received;
 	struct handover handover;
+	struct introduction who;
 	struct contact contact;
 };
 
@@ -74,6 +75,10 @@ static int unpack(struct job *job)
 	h->reply_bytes_max = MIN((size_t)REPLY_BYTES_EACH, REPLY_BYTES_ALL / h->recipient_count);
 	h->reply_bytes_max = MAX(h->reply_bytes_max, (size_t)REPLY_BYTES_LEAST);
 	handover_fill(job->envelope, h);
+	r = smtpout_introduction(job->so, job->envelope, job->deliver->domain, h->arena, &job->who,
+				 &h->who);
+	if (r < 0)
+		return r;
 	r = handover_format_received(job->envelope, str_of(d->domain), h, &job->received);
 	return r < 0 && r != -ENOMEM ? -EBADMSG : r;
 }

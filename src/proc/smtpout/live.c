@@ -112,6 +112,8 @@ static const char *keep_first(struct live *l, struct ipc_message *m)
 	l->domain = arena_str(&l->arena, str_of(m->packet->live_ask->domain));
 	if (!l->domain.p)
 		return "out of memory";
+	if (smtpout_introduction(l->so, e, l->domain.p, &l->arena, &l->who, &l->handover.who) < 0)
+		return "out of memory";
 	handover_fill(e, &l->handover);
 	l->handover.body_announced = e->body_bytes;
 	l->first = TAKE(m->packet);

@@ -55,6 +55,7 @@ struct live {
 	msg_id id;            /* of the message, with LiveSend */
 	struct buf received;  /* likewise */
 	struct handover handover;
+	struct introduction who;
 	size_t recipients_max;
 
 	/* towards the primary */

@@ -13,6 +13,7 @@ struct search {
 	nsec ends, address_wait;
 	struct contact best; /* the best explanation so far */
 	uint32_t start;
+	uint32_t at; /* the one that was dialled last */
 	uint64_t route;
 	bool more; /* the route has addresses from `start` on */
 	int dials;
@@ -139,6 +140,7 @@ static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
 		s->more = true;
 		return NULL;
 	}
+	s->at = d->index;
 	s->start = d->index + 1;
 	s->more = s->start < d->count;
 	if (result == CONN_READY)
@@ -231,7 +233,7 @@ static size_t count_left(const struct handover *h)
 
 /* Hands over to those that are left, on the same connection. Every round takes at least one of
  * them, or leaves none. False: there is nothing more to do. */
-static bool deliver_rest(struct task *tk, struct conn *c, struct handover *h)
+static bool deliver_rest(struct task *tk, struct outbound *o, struct conn *c, struct handover *h)
 {
 	size_t left = c->broken ? 0 : count_left(h);
 	struct handover rest = *h;
@@ -255,6 +257,8 @@ static bool deliver_rest(struct task *tk, struct conn *c, struct handover *h)
 		place[n++] = i;
 	}
 	c->reused = true;
+	if (introduce(tk, c, str_of(o->our_name), h->who, &o->refusals) != INTRODUCED)
+		return false;
 	transaction_run(tk, c, &rest);
 	if (rest.stale)
 		return false;
@@ -266,8 +270,26 @@ static bool deliver_rest(struct task *tk, struct conn *c, struct handover *h)
 	return true;
 }
 
-/* What is said on a connection; the outputs of h say how it went. */
-typedef void say_fn(struct task *tk, struct conn *c, struct handover *h, void *arg);
+/* What is said on a connection once the client was introduced, or could not be (never ELSEWHERE); the
+ * outputs of h say how it went. */
+typedef void say_fn(struct task *tk, struct conn *c, struct handover *h, enum introduced how,
+		    void *arg);
+
+/* ELSEWHERE: this connection is given up; a fresh one goes to the same host. */
+static enum introduced introduce_on(struct task *tk, struct search *s, struct conn *c,
+				    struct handover *h)
+{
+	bool fresh = !c->reused;
+	enum introduced how = introduce(tk, c, str_of(s->o->our_name), h->who, &s->o->refusals);
+
+	if (how != INTRODUCE_ELSEWHERE)
+		return how;
+	pool_quit(&s->o->pool, c);
+	if (fresh)
+		s->start = s->at;
+	s->more = true;
+	return how;
+}
 
 /* Says it on a pooled connection or to every host in turn, until one has answered. The connection it
  * was said on, with *ret_contact, or NULL: the contact is the best explanation. */
@@ -276,6 +298,7 @@ static struct conn *converse(struct task *tk, struct search *s, struct handover 
 {
 	struct conn *c = pool_take(&s->o->pool, s->domain);
 	struct contact lacking = { 0 };
+	enum introduced how;
 
 	for (;; c = NULL) {
 		if (!c)
@@ -287,7 +310,10 @@ static struct conn *converse(struct task *tk, struct search *s, struct handover 
 		}
 		c->limits = s->limits;
 		c->ends = s->ends;
-		say(tk, c, h, arg);
+		how = introduce_on(tk, s, c, h);
+		if (how == INTRODUCE_ELSEWHERE)
+			continue;
+		say(tk, c, h, how, arg);
 		if (h->lacking && s->more) {
 			/* RFC 8689 §4.2.1: another host may do. */
 			describe(c, s->arena, h->attempt, &lacking);
@@ -307,10 +333,14 @@ static struct conn *converse(struct task *tk, struct search *s, struct handover 
 	}
 }
 
-static void say_all(struct task *tk, struct conn *c, struct handover *h, void *arg)
+static void say_all(struct task *tk, struct conn *c, struct handover *h, enum introduced how,
+		    void *arg)
 {
 	(void)arg;
-	transaction_run(tk, c, h);
+	if (how == INTRODUCED)
+		transaction_run(tk, c, h);
+	else
+		introduce_settle(c, how, h);
 }
 
 void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct handover *h,
@@ -326,7 +356,7 @@ void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct ha
 
 	if (!c)
 		return;
-	while (deliver_rest(tk, c, h))
+	while (deliver_rest(tk, o, c, h))
 		describe(c, h->arena, h->attempt, ret_contact);
 	ret_contact->text = arena_str(h->arena, str_of(h->text));
 	pool_give(&o->pool, c);
@@ -337,10 +367,28 @@ struct first_words {
 	int result;
 };
 
-static void say_envelope(struct task *tk, struct conn *c, struct handover *h, void *arg)
+/* What the host said of the client is its reply to MAIL; but 421 no client hears. */
+static int say_refused(struct task *tk, struct conn *c, struct handover *h, enum introduced how,
+		       struct transaction *t)
+{
+	int r = how == INTRODUCE_JUDGED && c->reply.code != 421 ? transaction_begin(tk, t, c, h)
+								: -ECONNRESET;
+
+	introduce_settle(c, how, h);
+	if (r >= 0)
+		t->mail_failed = true;
+	return r;
+}
+
+static void say_envelope(struct task *tk, struct conn *c, struct handover *h, enum introduced how,
+			 void *arg)
 {
 	struct first_words *first = arg;
 
+	if (how != INTRODUCED) {
+		first->result = say_refused(tk, c, h, how, first->t);
+		return;
+	}
 	first->result = transaction_begin(tk, first->t, c, h);
 	if (first->result >= 0)
 		first->result = transaction_ask(tk, first->t);

@@ -1,14 +1,15 @@
 /*
  * outbound: how a domain's primary is reached: an idle connection from the pool, or every host of
  * its route in turn until one connects, greets and answers EHLO; in plain text where its TLS does
- * not work. Then delivers on it, begins a transaction that goes step by step (live), or just says
- * how it went (a probe).
+ * not work. Then tells it whose message comes (introduce.h) and delivers on it, begins a transaction
+ * that goes step by step (live), or just says how it went (a probe).
  *
  * Sockets come from a `struct dialer`: netd in the process (dial.c), anything in tests and in the
  * simulator. All functions with tk park; struct outbound outlives every task that uses it.
  */
 #pragma once
 
+#include "proc/smtpout/introduce.h"
 #include "proc/smtpout/plain.h"
 #include "proc/smtpout/pool.h"
 #include "proc/smtpout/transaction.h"
@@ -62,6 +63,7 @@ struct outbound {
 	char our_name[CONN_HOST_MAX];
 	struct pool pool;
 	struct plain_hosts plain;
+	struct introduce_refusals refusals;
 };
 
 /* Where an attempt ended: the host that took part last, or said the most. In the attempt's arena.

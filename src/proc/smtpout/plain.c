@@ -1,6 +1,6 @@
 #include "proc/smtpout/plain.h"
 
-void plain_remember(struct plain_hosts *p, str address, nsec now)
+void plain_remember_until(struct plain_hosts *p, str address, nsec until)
 {
 	size_t at = p->next;
 
@@ -10,9 +10,14 @@ void plain_remember(struct plain_hosts *p, str address, nsec now)
 	}
 	if (!str_copy(address, p->host[at].address, sizeof(p->host[at].address)))
 		return;
-	p->host[at].until = now + PLAIN_HOST_TIME;
+	p->host[at].until = until;
 	if (at == p->next)
 		p->next = (p->next + 1) % PLAIN_HOSTS_MAX;
+}
+
+void plain_remember(struct plain_hosts *p, str address, nsec now)
+{
+	plain_remember_until(p, address, now + PLAIN_HOST_TIME);
 }
 
 bool plain_known(const struct plain_hosts *p, str address, nsec now)

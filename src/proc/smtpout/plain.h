@@ -1,7 +1,7 @@
 /*
  * plain: hosts that offer STARTTLS and then fail the handshake. For a while they are spoken to in
  * plain text at once, instead of failing first for every connection. Bounded: the oldest is
- * forgotten past PLAIN_HOSTS_MAX.
+ * forgotten past PLAIN_HOSTS_MAX. introduce.h keeps those that refuse XCLIENT in the same way.
  */
 #pragma once
 
@@ -19,4 +19,5 @@ struct plain_hosts {
 };
 
 void plain_remember(struct plain_hosts *p, str address, nsec now);
+void plain_remember_until(struct plain_hosts *p, str address, nsec until);
 bool plain_known(const struct plain_hosts *p, str address, nsec now);

@@ -31,6 +31,33 @@ void smtpout_fill_host(Locum__Host *to, const struct contact *contact)
 	to->size_bytes = contact->size_bytes;
 }
 
+int smtpout_introduction(const struct smtpout *so, const Locum__Envelope *e, const char *domain,
+			 struct arena *arena, struct introduction *who,
+			 const struct introduction **ret_who)
+{
+	const struct conf_domain *d = conf_domain(so->worker->conf, str_of(domain));
+	int r = introduction_make(e, arena, who);
+
+	if (r < 0)
+		return r;
+	*ret_who = who;
+	switch (d ? d->evidence : EVIDENCE_OFFERED) {
+	case EVIDENCE_OFFERED:
+		break;
+	case EVIDENCE_XCLIENT:
+		who->xforward = false;
+		break;
+	case EVIDENCE_XFORWARD:
+		who->xclient = false;
+		break;
+	case EVIDENCE_HEADER:
+	case EVIDENCE_NONE:
+		*ret_who = NULL;
+		break;
+	}
+	return 0;
+}
+
 void smtpout_reply(struct task *tk, struct smtpout *so, uint64_t life, uint64_t call,
 		   Locum__Packet *packet)
 {
@@ -116,6 +143,7 @@ static int serve(struct task *tk, struct worker *w)
 
 	(void)tk;
 	so->loop = w->loop;
+	so->worker = w;
 	so->dialer.dial = dial_by_netd;
 	group_init(&so->jobs, w->loop);
 	signal_init(&so->netd_came);

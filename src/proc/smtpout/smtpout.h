@@ -19,6 +19,7 @@ struct smtpout {
 	struct ssl_ctx_st *tls;
 	struct outbound outbound;
 	struct lives lives;
+	const struct worker *worker; /* whose conf is the newest */
 	struct group jobs;
 	bool stopping;
 };
@@ -37,6 +38,11 @@ void dial_by_netd(struct task *tk, struct dialer *d, const struct dial_request *
 int deliver_start(struct smtpout *so, struct ipc_message *m);
 int probe_start(struct smtpout *so, struct ipc_message *m);
 
+/* Whom the domain's primary may be told to have brought the message; *ret_who is `who`, or NULL: nobody.
+ * 0 or -ENOMEM. */
+int smtpout_introduction(const struct smtpout *so, const Locum__Envelope *e, const char *domain,
+			 struct arena *arena, struct introduction *who,
+			 const struct introduction **ret_who);
 /* Sends a reply to the spoold that asked, if it is still there. */
 void smtpout_reply(struct task *tk, struct smtpout *so, uint64_t life, uint64_t call,
 		   Locum__Packet *packet);

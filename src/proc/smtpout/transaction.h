@@ -29,6 +29,8 @@
 #include "proc/smtpout/conn.h"
 #include "smtp/dot_out.h"
 
+struct introduction;
+
 /* What of a message was not handed over as it came; told in its story. */
 enum handover_note {
 	NOTE_8BIT_AS_IS = 1 << 0, /* docs/decisions/0003 */
@@ -59,10 +61,11 @@ struct handover_recipient {
 struct handover {
 	str reverse_path; /* empty: the null reverse-path */
 	bool body_8bitmime, body_binarymime, smtputf8, requiretls;
-	str dsn_ret, dsn_envid;  /* RFC 3461, as the client wrote them; empty: not given */
-	str received;            /* our header, with its CRLF */
-	bool keep_lines;         /* replies are wanted as they came */
-	int body_fd;             /* -1: not there yet */
+	str dsn_ret, dsn_envid;         /* RFC 3461, as the client wrote them; empty: not given */
+	str received;                   /* our headers, with their CRLFs */
+	const struct introduction *who; /* introduce.h: whose message it is; NULL: not told */
+	bool keep_lines;                /* replies are wanted as they came */
+	int body_fd;                    /* -1: not there yet */
 	uint64_t body_announced; /* then: its size as the client says, for SIZE; 0: unknown */
 	uint64_t body_offset, body_bytes;
 	uint32_t body_crc32c;
