@@ -279,6 +279,7 @@ enum conn_result conn_open(struct task *tk, struct conn *c, const char *our_name
 	if (result == CONN_READY)
 		conn_explain_reply(c, "EHLO");
 	c->greeted = result == CONN_READY;
+	c->first_ehlo = c->ehlo;
 	return result;
 }
 

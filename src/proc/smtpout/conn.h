@@ -57,6 +57,7 @@ struct conn {
 	struct stream stream;
 	struct reply reply; /* the last one */
 	struct ehlo ehlo;
+	struct ehlo first_ehlo; /* before introduce.h made the session another client's */
 	const struct conn_limits *limits;
 	nsec ends;   /* whatever the limits allow, no step lasts past it */
 	char *chunk; /* CONN_CHUNK_BYTES of the body that is being sent; NULL before the first */

@@ -5,8 +5,10 @@
  * After XCLIENT the session starts anew, as if that client had connected: greeting, EHLO; not
  * STARTTLS, the TLS session stays. EHLO is said with the client's own name, because that is the one
  * the host judges; the HELO attribute is for those that only log. An address is told last, so that a
- * host that trusts by address hears the rest first. A connection stays introduced until the next
- * client; every attribute is told each time, so that nothing of the one before is left. XFORWARD holds
+ * host that trusts by address hears the rest first; Postfix does, and so takes no second client on a
+ * connection, which then serves the messages of one. Where XCLIENT is offered again the next client is
+ * introduced on the same connection; every attribute is told each time, so that nothing of the one
+ * before is left. XFORWARD holds
  * for one transaction and changes nothing else.
  *
  * Parks; every await has the limits of the connection. Nothing here logs.

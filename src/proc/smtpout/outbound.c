@@ -92,8 +92,8 @@ static void describe(const struct conn *c, struct arena *arena, Locum__Attempt a
 		.tls_verified = verified_name(c),
 		.tls_policy = c->policy,
 		.greeted = c->greeted,
-		.offers = c->ehlo.offers,
-		.size_bytes = c->ehlo.size_bytes,
+		.offers = c->first_ehlo.offers,
+		.size_bytes = c->first_ehlo.size_bytes,
 	};
 	if (ret_contact->tls_version.n > 0)
 		ret_contact->offers |= EHLO_STARTTLS; /* which is not offered once it is used */

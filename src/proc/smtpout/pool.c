@@ -82,7 +82,7 @@ static void quit_task(struct task *tk, void *arg)
 	conn_quit(tk, arg);
 }
 
-static void say_quit(struct pool *p, struct conn *c)
+void pool_quit(struct pool *p, struct conn *c)
 {
 	if (c->broken || task_start(p->loop, &p->tasks, "quit", quit_task, c) < 0)
 		conn_free(c);
@@ -114,7 +114,7 @@ void pool_give(struct pool *p, struct conn *c)
 	if (c->broken || p->closing || c->transactions >= POOL_TRANSACTIONS_MAX ||
 	    map_insert(&p->by_destination, &c->by_destination,
 		       str_hash(str_of(c->destination), p->seed, false)) < 0) {
-		say_quit(p, c);
+		pool_quit(p, c);
 		return;
 	}
 	c->idle_until = loop_now(p->loop) + p->idle_time;
@@ -124,7 +124,7 @@ void pool_give(struct pool *p, struct conn *c)
 		struct conn *oldest = LIST_FIRST(&p->idle, struct conn, idle);
 
 		take_out(p, oldest);
-		say_quit(p, oldest);
+		pool_quit(p, oldest);
 	}
 	/* All wait equally long, so the janitor sleeps until the first one's time, whichever it is
 	 * then. */
@@ -138,7 +138,7 @@ void pool_empty(struct pool *p)
 
 	while ((c = LIST_FIRST(&p->idle, struct conn, idle))) {
 		take_out(p, c);
-		say_quit(p, c);
+		pool_quit(p, c);
 	}
 	forget_routes(p);
 }
@@ -153,7 +153,7 @@ static void janitor(struct task *tk, void *arg)
 
 		if (first && first->idle_until <= task_now(tk)) {
 			take_out(p, first);
-			say_quit(p, first);
+			pool_quit(p, first);
 			continue;
 		}
 		r = signal_wait(tk, &p->changed, first ? first->idle_until : NEVER);

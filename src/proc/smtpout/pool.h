@@ -46,6 +46,8 @@ void pool_empty(struct pool *p);
 struct conn *pool_take(struct pool *p, str domain);
 /* Takes c over: keeps it if it is of further use. */
 void pool_give(struct pool *p, struct conn *c);
+/* Takes c over, which is of no further use: says QUIT to it, in a task of its own. */
+void pool_quit(struct pool *p, struct conn *c);
 /* The domain's mail goes to this destination, as netd just said. Forgotten quietly when out of
  * memory. */
 void pool_note_route(struct pool *p, str domain, str destination);
