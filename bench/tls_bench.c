@@ -1,5 +1,6 @@
 /*
  * tls_bench: a client that does one thing over and over: tls_bench WHAT WIRE PORT SECONDS WORKERS
+ * and the least server it can have:                      tls_bench serve WIRE PORT CERTIFICATE KEY
  *
  * WHAT  full      connect, a whole TLS handshake, close
  *       resumed   the same with the ticket of an earlier session
@@ -9,7 +10,8 @@
  * WIRE  plain, starttls, implicit (SMTP from the first byte), rev (TLS, then openssl s_server -rev)
  *
  * Prints how often it was done and in how many seconds. WORKERS processes do it side by side, each one at
- * a time. idle prints "ready".
+ * a time. idle prints "ready". The server does what OpenSSL has to do and nothing else: one connection at a
+ * time, blocking, every line is answered and nothing is kept.
  */
 #include "base/str.h"
 
@@ -17,6 +19,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -54,11 +57,16 @@ static nsec now(void)
 	return t.tv_sec * NSEC_S + t.tv_nsec;
 }
 
-static void put(struct client *c, const char *text)
+static bool put_some(struct client *c, const char *text)
 {
 	ssize_t n = (ssize_t)strlen(text);
 
-	if ((c->ssl ? SSL_write(c->ssl, text, (int)n) : write(c->fd, text, (size_t)n)) != n)
+	return (c->ssl ? SSL_write(c->ssl, text, (int)n) : write(c->fd, text, (size_t)n)) == n;
+}
+
+static void put(struct client *c, const char *text)
+{
+	if (!put_some(c, text))
 		fail("write");
 }
 
@@ -252,6 +260,110 @@ static int measure(const char *what, int seconds, int workers)
 	return status != 0;
 }
 
+/* --- the least server --- */
+
+static SSL_TICKET_RETURN take_ticket(SSL *ssl, SSL_SESSION *given, const unsigned char *name,
+				     size_t n, SSL_TICKET_STATUS status, void *arg)
+{
+	(void)ssl;
+	(void)given;
+	(void)name;
+	(void)n;
+	(void)arg;
+	/* It is as good as new. */
+	return status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW
+		       ? SSL_TICKET_RETURN_USE
+		       : SSL_TICKET_RETURN_IGNORE_RENEW;
+}
+
+static int give_ticket(SSL *ssl, void *arg)
+{
+	(void)ssl;
+	(void)arg;
+	return 1;
+}
+
+static SSL_CTX *server_context(const char *certificate, const char *key)
+{
+	SSL_CTX *c = SSL_CTX_new(TLS_server_method());
+
+	if (!c || SSL_CTX_use_certificate_file(c, certificate, SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(c, key, SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_set_ciphersuites(c, "TLS_AES_128_GCM_SHA256") != 1 ||
+	    SSL_CTX_set1_groups_list(c, "X25519") != 1)
+		fail("SSL_CTX");
+	SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_num_tickets(c, 1);
+	SSL_CTX_set_session_ticket_cb(c, give_ticket, take_ticket, NULL);
+	SSL_CTX_set_read_ahead(c, 1);
+	SSL_CTX_set_options(c, SSL_OP_IGNORE_UNEXPECTED_EOF);
+	return c;
+}
+
+static const char *reply_to(const char *line)
+{
+	if (strncmp(line, "EHLO", 4) == 0)
+		return "250-bench.test\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n"
+		       "250-CHUNKING\r\n250-ENHANCEDSTATUSCODES\r\n250 LIMITS RCPTMAX=1000\r\n";
+	if (strncmp(line, "DATA", 4) == 0)
+		return "354 End data with <CR><LF>.<CR><LF>\r\n";
+	if (strncmp(line, "QUIT", 4) == 0)
+		return "221 2.0.0 Bye\r\n";
+	return "250 2.0.0 Ok\r\n";
+}
+
+/* Whatever comes at once is one line, until DATA; then it goes on to the dot. */
+static void serve_one(struct client *c)
+{
+	static char bytes[65536];
+	bool data = false;
+
+	if (!put_some(c, "220 bench.test ESMTP\r\n"))
+		return; /* a client that went away is not the end of a server */
+	for (;;) {
+		ssize_t n = c->ssl ? SSL_read(c->ssl, bytes, sizeof(bytes) - 1)
+				   : read(c->fd, bytes, sizeof(bytes) - 1);
+
+		if (n < 3)
+			return;
+		bytes[n] = '\0';
+		if (data && memcmp(bytes + n - 3, ".\r\n", 3) != 0)
+			continue;
+		if (!put_some(c, data ? "250 2.0.0 Ok\r\n" : reply_to(bytes)))
+			return;
+		data = !data && strncmp(bytes, "DATA", 4) == 0;
+	}
+}
+
+static int serve(const char *certificate, const char *key)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_port = htons(port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	SSL_CTX *server = server_context(certificate, key);
+
+	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
+	if (listener < 0 || bind(listener, (struct sockaddr *)&at, sizeof(at)) < 0 ||
+	    listen(listener, 4096) < 0)
+		fail("listen");
+	signal(SIGPIPE, SIG_IGN);
+	for (;;) {
+		struct client c = { .fd = accept(listener, NULL, NULL) };
+
+		setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+		if (wire != PLAIN) {
+			c.ssl = SSL_new(server);
+			SSL_set_fd(c.ssl, c.fd);
+		}
+		if (!c.ssl || SSL_accept(c.ssl) == 1)
+			serve_one(&c);
+		SSL_free(c.ssl);
+		close(c.fd);
+		ERR_clear_error();
+	}
+}
+
 static int idle(int clients)
 {
 	static struct client c[IDLE_MAX];
@@ -276,6 +388,8 @@ int main(int argc, char **argv)
 	while ((size_t)wire < ELEMENTS(wires) && strcmp(argv[2], wires[wire]) != 0)
 		wire++;
 	port = (uint16_t)strtoul(argv[3], NULL, 10);
+	if (strcmp(argv[1], "serve") == 0)
+		return serve(argv[4], argv[5]);
 	seconds = (int)strtol(argv[4], NULL, 10);
 	workers = (int)strtol(argv[5], NULL, 10);
 	if ((size_t)wire == ELEMENTS(wires) || workers < 1 || workers > IDLE_MAX)
