@@ -13,8 +13,6 @@ struct remark {
 
 /* What this version accepts and does not act on yet: said only where the operator wrote it. */
 static const struct remark remarks[] = {
-	{ "acceptance", "live", "\"queue\": mail is spooled, then delivered" },
-	{ "acceptance", "defer", "\"queue\": mail is spooled, then delivered" },
 	{ "recipients", "learn", "\"any\": every recipient is accepted" },
 	{ "filter", "standard", "\"off\": content is not judged" },
 	{ "filter", "auth-only", "\"off\": authentication is not judged" },

@@ -318,13 +318,14 @@ static const struct value values[] = {
 	{ "hold: shortest", DOMAIN("hold = 1m"), "hold=1m" },
 	{ "hold: longest", DOMAIN("hold = 365d"), "hold=365d" },
 	{ "acceptance queue needs no note", DOMAIN("acceptance = queue"), "!acceptance =" },
-	{ "acceptance defer is noted", DOMAIN("acceptance = defer"),
-	  "acceptance=1 recipients=0 hold=30d filter=0\n...\n"
-	  "this version treats acceptance = \"defer\" (example.cz) as \"queue\"" },
+	{ "nor does live", DOMAIN("acceptance = live"), "!acceptance =" },
+	{ "nor does defer", DOMAIN("acceptance = defer"), "!acceptance =" },
+	{ "acceptance defer", DOMAIN("acceptance = defer"),
+	  "acceptance=1 recipients=0 hold=30d filter=0" },
 	{ "equal notes are one",
-	  DOMAIN("acceptance = live") "domain b.c { acceptance = live } domain d.e "
-				      "{acceptance=live}",
-	  "\nthis version treats acceptance = \"live\" (example.cz and 2 more) as \"queue\"" },
+	  DOMAIN("filter = auth-only") "domain b.c { filter = auth-only } domain d.e "
+				       "{filter=auth-only}",
+	  "\nthis version treats filter = \"auth-only\" (example.cz and 2 more) as \"off\"" },
 	{ "recipients any needs no note", DOMAIN("recipients = any"), "!recipients =" },
 	{ "recipients learn is noted", DOMAIN("recipients = learn"),
 	  "\nthis version treats recipients = \"learn\" (example.cz)" },
@@ -745,7 +746,7 @@ static void many_domains(void **state)
 	buf_add(&text, STR(BASE));
 	for (int i = 0; i < 2000; i++)
 		assert_int_equal(buf_addf(&text,
-					  "domain \"d%d.example\" { acceptance = \"live\" }\n", i),
+					  "domain \"d%d.example\" { filter = \"standard\" }\n", i),
 				 0);
 	assert_int_equal(conf_read_text("t", buf_str(&text), &c, &error), 0);
 	assert_int_equal(c->domain_count, 2000);
