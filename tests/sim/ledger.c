@@ -23,6 +23,7 @@
 enum verdict {
 	VERDICT_OPEN,    /* the client waits for it */
 	VERDICT_STORED,  /* 250 */
+	VERDICT_PASSED,  /* a primary's 250: it has it */
 	VERDICT_REFUSED, /* it was not kept, and will not be */
 	VERDICT_DOUBT,   /* 451, 421: nobody knows what became of it between smtpin and the disk */
 	VERDICT_BROKEN,  /* the connection ended before the reply */
@@ -30,9 +31,13 @@ enum verdict {
 };
 
 static const char *const verdict_names[] = {
-	[VERDICT_OPEN] = "no answer yet",    [VERDICT_STORED] = "acknowledged",
-	[VERDICT_REFUSED] = "refused",       [VERDICT_DOUBT] = "deferred",
-	[VERDICT_BROKEN] = "never answered", [VERDICT_ABORTED] = "ended without its final dot",
+	[VERDICT_OPEN] = "no answer yet",
+	[VERDICT_STORED] = "acknowledged",
+	[VERDICT_PASSED] = "passed live",
+	[VERDICT_REFUSED] = "refused",
+	[VERDICT_DOUBT] = "deferred",
+	[VERDICT_BROKEN] = "never answered",
+	[VERDICT_ABORTED] = "ended without its final dot",
 };
 
 /* Where a recipient was found on the disks in the end, a set. */
@@ -227,6 +232,8 @@ static enum verdict verdict_of(const char *reply)
 {
 	if (!reply)
 		return VERDICT_BROKEN;
+	if (str_starts(str_of(reply), STR("250 2.0.0 taken")) && world_plan()->any_live)
+		return VERDICT_PASSED;
 	if (str_starts(str_of(reply), STR("250")))
 		return VERDICT_STORED;
 	if (str_starts(str_of(reply), STR("451")) || str_starts(str_of(reply), STR("421")))
@@ -250,7 +257,7 @@ static void check_size(const struct message *m)
 	bool says_so = str_starts(str_of(m->reply), STR("552"));
 	bool no_room = str_starts(str_of(m->reply), STR("452"));
 
-	if (is_too_large(m) && (m->verdict == VERDICT_STORED ||
+	if (is_too_large(m) && (m->verdict == VERDICT_STORED || m->verdict == VERDICT_PASSED ||
 				(m->verdict == VERDICT_REFUSED && !says_so && !no_room)))
 		fail("no message over the limit", m, "its %llu octets are too many",
 		     (unsigned long long)m->octets);
@@ -267,6 +274,33 @@ void ledger_sized(uint32_t number, uint64_t octets)
 	m->octets = octets;
 }
 
+/* The next node may have taken it live, and said where it is. */
+static bool is_durable(const struct message *m, msg_id id)
+{
+	const struct plan *p = world_plan();
+
+	if (node_message_durable(world_node(m->node), id))
+		return true;
+	for (uint32_t n = 0; p->any_live && n < p->nodes; n++)
+		if (node_message_durable(world_node(n), id))
+			return true;
+	return false;
+}
+
+/* Whoever hears a primary's 250 has its word for each recipient: this time it came through. */
+static void check_passed(const struct message *m)
+{
+	for (uint32_t i = 0; i < m->entries; i++) {
+		const struct entry *e = &m->entry[i];
+
+		if (!world_plan()->live[e->domain])
+			fail("a primary's words only live", m, "<%s> is for the spool", e->address);
+		if (e->replied == 0)
+			fail("a primary's 250 only from it", m, "<%s> never came there",
+			     e->address);
+	}
+}
+
 static void check_durable(const struct message *m)
 {
 	str text = str_of(m->reply);
@@ -275,7 +309,7 @@ static void check_durable(const struct message *m)
 
 	if (at < 0 || id_parse(str_first(str_from(text, (size_t)at + 10), ID_TEXT_LENGTH), &id) < 0)
 		fail("250 only after stable storage", m, "a 250 without an id");
-	if (!node_message_durable(world_node(m->node), id))
+	if (!is_durable(m, id))
 		fail("250 only after stable storage", m, "the message is not on the disk of %s",
 		     node_name(world_node(m->node)));
 }
@@ -295,6 +329,8 @@ static void conclude(struct message *m, enum verdict verdict)
 	check_size(m);
 	if (verdict == VERDICT_STORED)
 		check_durable(m);
+	if (verdict == VERDICT_PASSED)
+		check_passed(m);
 }
 
 void ledger_answer(uint32_t number, const char *reply)
@@ -957,7 +993,8 @@ static void judge_entry(const struct plan *p, const struct message *m, const str
 static void count_message(const struct message *m, struct world_counts *counts)
 {
 	counts->messages++;
-	counts->acknowledged += m->verdict == VERDICT_STORED;
+	counts->acknowledged += m->verdict == VERDICT_STORED || m->verdict == VERDICT_PASSED;
+	counts->passed += m->verdict == VERDICT_PASSED;
 	counts->too_large += is_too_large(m);
 	counts->at_limit +=
 		m->verdict == VERDICT_STORED && m->octets == plan_message_sure(world_plan());

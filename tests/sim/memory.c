@@ -194,7 +194,7 @@ static const struct allowance at_work[NODE_PARTS] = {
 static const struct allowance at_rest[NODE_PARTS] = {
 	[PART_SMTPIN_0] = { .above_start = true, .fixed = 2 * KIB, .a_domain = 48 },
 	[PART_SMTPIN_1] = { .above_start = true, .fixed = 2 * KIB, .a_domain = 48 },
-	[PART_NETD] = { .above_start = true, .fixed = KIB, .a_domain = 2800 },
+	[PART_NETD] = { .above_start = true, .fixed = KIB, .a_domain = 3400 },
 	[PART_SPOOLD] = { .fixed = 52 * KIB, .a_domain = 640, .a_message = 512, .a_done = 400 },
 	[PART_SMTPOUT] = { .above_start = true, .fixed = 8 * KIB },
 };

@@ -259,6 +259,17 @@ static void make_reloads(struct plan *p)
 	}
 }
 
+/* In one plan of three mail passes through while the primary is there. */
+static void make_live(struct plan *p)
+{
+	if (pick_later(3))
+		return;
+	for (uint32_t d = 0; d < p->domains; d++) {
+		p->live[d] = pick_later(4) > 0;
+		p->any_live = p->any_live || p->live[d];
+	}
+}
+
 void plan_make(uint64_t seed, struct plan *p)
 {
 	enum temper t;
@@ -285,6 +296,7 @@ void plan_make(uint64_t seed, struct plan *p)
 	make_move(p);
 	make_reloads(p);
 	p->end = pick_later(4) ? END_AT_ONCE : pick_later(2) ? END_RESTARTS : END_CUTS;
+	make_live(p);
 }
 
 void plan_add(struct plan *p, const struct fault *f)
@@ -374,8 +386,8 @@ void plan_describe(const struct plan *p, FILE *to)
 		: p->end == END_CUTS   ? ", all lose power once more at the end"
 				       : "");
 	for (uint32_t d = 0; d < p->domains; d++)
-		fprintf(to, "domain %u: primary %u%s, held %lld minutes\n", d, p->primary_of[d],
-			p->set.by_name[d] ? " by name" : "",
+		fprintf(to, "domain %u: primary %u%s%s, held %lld minutes\n", d, p->primary_of[d],
+			p->set.by_name[d] ? " by name" : "", p->live[d] ? ", live" : "",
 			(long long)(p->set.hold[d] / NSEC_MINUTE));
 	for (uint32_t i = 0; i < p->faults; i++) {
 		const struct fault *f = &p->fault[i];

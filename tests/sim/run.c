@@ -263,10 +263,10 @@ static void print_sums(const struct sums *s, double seconds)
 #define N(value) ((unsigned long long)(value))
 	printf("%llu seeds, %llu failed; %.1f virtual days in %.1f s\n", N(s->seeds), N(s->failed),
 	       s->days, seconds);
-	printf("  messages    %llu sent, %llu acknowledged, %llu refused, %llu without an answer; "
-	       "%llu too large, %llu just not\n",
-	       N(w->messages), N(w->acknowledged), N(w->refused), N(w->unanswered), N(w->too_large),
-	       N(w->at_limit));
+	printf("  messages    %llu sent, %llu acknowledged (%llu passed live), %llu refused, %llu "
+	       "without an answer; %llu too large, %llu just not\n",
+	       N(w->messages), N(w->acknowledged), N(w->passed), N(w->refused), N(w->unanswered),
+	       N(w->too_large), N(w->at_limit));
 	printf("  deliveries  %llu, of them %llu twice; %llu held, %llu parked\n", N(w->deliveries),
 	       N(w->duplicates), N(w->held), N(w->parked));
 	printf("  faults      %llu: %llu kills, %llu power cuts (%llu torn files, %llu names "

@@ -53,9 +53,10 @@ static void make_config(uint32_t n, const struct settings_of_nodes *set, struct 
 	for (uint32_t d = 0; d < plan->domains; d++) {
 		domain_name(d, name);
 		buf_addf(to,
-			 "domain \"%s\" { acceptance = \"queue\" recipients = \"any\" filter = "
+			 "domain \"%s\" { acceptance = \"%s\" recipients = \"any\" filter = "
 			 "\"off\" hold = \"%lldm\"",
-			 name, (long long)(set->hold[d] / NSEC_MINUTE));
+			 name, plan->live[d] ? "live" : "queue",
+			 (long long)(set->hold[d] / NSEC_MINUTE));
 		if (set->by_name[d])
 			buf_addf(to, " primary = {\"p%u.primary.test:25\"}", plan->primary_of[d]);
 		buf_addf(to, " }\n");

@@ -124,6 +124,9 @@ struct plan {
 	bool calm; /* no fault at all: then nothing is ever delivered twice */
 	struct settings_of_nodes set, then; /* before a reload, after it */
 	uint32_t primary_of[DOMAINS_MAX];
+	bool live
+		[DOMAINS_MAX]; /* acceptance = "live": while the primary is up its words are the client's */
+	bool any_live;
 	struct fault fault[FAULTS_MAX + 1]; /* and one that was added */
 	uint32_t faults;
 	struct client_plan client[CLIENTS_MAX];
@@ -241,8 +244,8 @@ struct refusal {
 void ledger_refused(const struct refusal *r);
 
 struct world_counts {
-	uint64_t messages, acknowledged, refused, too_large, at_limit, unanswered, deliveries,
-		duplicates, held, parked, faults, outages;
+	uint64_t messages, acknowledged, passed, refused, too_large, at_limit, unanswered,
+		deliveries, duplicates, held, parked, faults, outages;
 };
 /* Has everything that was acknowledged been delivered or refused by its primary for good? (To end early.) */
 bool ledger_quiet(void);
