@@ -53,6 +53,11 @@ static const struct rule {
 	RULE(SPOOLD, SMTPOUT, PLACE),
 	RULE(SMTPOUT, SPOOLD, LEAVE_PLACE),
 
+	RULE(SMTPOUT, STATE, LEARN),
+	RULE(STATE, SMTPOUT, ASK_ABSENT),
+	RULE(SMTPIN, STATE, ASK_RECIPIENT),
+	RULE(STATE, SMTPIN, RECIPIENT_FACTS),
+
 	RULE(SMTPOUT, NETD, DIAL),
 	RULE(NETD, SMTPOUT, DIALED),
 	RULE(SMTPIN, NETD, ASK_CLIENT),
@@ -67,7 +72,8 @@ static const struct rule {
 static bool is_child(Locum__Process p)
 {
 	return p == LOCUM__PROCESS__SMTPIN || p == LOCUM__PROCESS__NETD ||
-	       p == LOCUM__PROCESS__SPOOLD || p == LOCUM__PROCESS__SMTPOUT;
+	       p == LOCUM__PROCESS__SPOOLD || p == LOCUM__PROCESS__SMTPOUT ||
+	       p == LOCUM__PROCESS__STATE;
 }
 
 static bool matches(Locum__Process rule, Locum__Process p)

@@ -69,6 +69,7 @@ static const struct {
 	{ LOCUM__PROCESS__NETD, SANDBOX_NETD, false },
 	{ LOCUM__PROCESS__SPOOLD, SANDBOX_SPOOLD, false },
 	{ LOCUM__PROCESS__SMTPOUT, SANDBOX_SMTPOUT, false },
+	{ LOCUM__PROCESS__STATE, SANDBOX_STATE, false },
 };
 
 static size_t kind_of(Locum__Process self)

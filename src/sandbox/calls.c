@@ -125,6 +125,11 @@ static const struct call calls[] = {
 
 	IF(READ, openat, LACKS(2, O_ACCMODE | O_CREAT | O_TRUNC)),
 
+	ANY(STORE, pwrite64),
+	ANY(STORE, pwritev),
+	ANY(STORE, ftruncate),
+	ANY(STORE, fdatasync),
+
 	ANY(FILES, openat),
 	ANY(FILES, mkdirat),
 	ANY(FILES, newfstatat),

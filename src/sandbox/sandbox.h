@@ -16,6 +16,7 @@ enum sandbox_profile {
 	SANDBOX_NETD,
 	SANDBOX_SPOOLD,
 	SANDBOX_SMTPOUT,
+	SANDBOX_STATE,
 };
 
 struct sandbox_request {

@@ -15,6 +15,7 @@ enum {
 	CALLS_DIAL = 1 << 3, /* make IPv4 and IPv6 sockets, connect them; UDP ports for questions */
 	CALLS_MEMFD = 1 << 4, /* make, fill and seal memory files */
 	CALLS_READ = 1 << 5,  /* open for reading: added when the request names files */
+	CALLS_STORE = 1 << 7, /* write and sync files that are open already */
 	CALLS_FILES = 1 << 6, /* open, write, rename, remove; where is Landlock's matter */
 };
 

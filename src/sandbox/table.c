@@ -5,7 +5,7 @@
 /*
  * The threat model on one screen. Whoever breaks into a process has what its row says and no more: nobody
  * may run a program, start a process, touch another one, or open a file, but spoold in its own
- * directory; nobody may connect to anything, but netd.
+ * directory (state has its database open before); nobody may connect to anything, but netd.
  */
 static const struct sandbox_row rows[] = {
 	[SANDBOX_SMTPIN] = {
@@ -33,6 +33,12 @@ static const struct sandbox_row rows[] = {
 		.calls = CALLS_BASE | CALLS_TALK,
 		.descriptors = 16384,
 		.file_bytes = 0,
+	},
+	[SANDBOX_STATE] = {
+		.name = "state",
+		.calls = CALLS_BASE | CALLS_TALK | CALLS_STORE,
+		.descriptors = 512,
+		.file_bytes = 4 * GIB, /* of the file that it has open */
 	},
 };
 

@@ -11,13 +11,14 @@ static const struct {
 } rights[] = {
 	{ "only netd connects", CALLS_DIAL, 1 << SANDBOX_NETD },
 	{ "only spoold writes files", CALLS_FILES, 1 << SANDBOX_SPOOLD },
+	{ "only state keeps a file that it had open before", CALLS_STORE, 1 << SANDBOX_STATE },
 	{ "only smtpin accepts", CALLS_ACCEPT, 1 << SANDBOX_SMTPIN },
 	{ "only smtpin makes memory files", CALLS_MEMFD, 1 << SANDBOX_SMTPIN },
 	{ "nobody opens files for reading unless it named them", CALLS_READ, 0 },
 };
 
 static const enum sandbox_profile profiles[] = { SANDBOX_SMTPIN, SANDBOX_NETD, SANDBOX_SPOOLD,
-						 SANDBOX_SMTPOUT };
+						 SANDBOX_SMTPOUT, SANDBOX_STATE };
 
 static void each_right_has_its_owners(void **state)
 {

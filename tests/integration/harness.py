@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("LOCUM_BUILD", ROOT / "build")).resolve()
 CLONE_NEWNET = 0x40000000
-KINDS = ("smtpin", "netd", "spoold", "smtpout", "locumd")
+KINDS = ("smtpin", "netd", "spoold", "smtpout", "state", "locumd")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -85,6 +85,6 @@ def kills(w, kinds, target, least, noticed=True):
 
 for one in KINDS:
     scenario(f"kill -9 of {one} at random moments under load loses nothing", seconds=150,
-             kinds=(one,), target=500, least=6, noticed=one not in ("netd", "smtpout"))(kills)
+             kinds=(one,), target=500, least=6, noticed=one not in ("netd", "smtpout", "state"))(kills)
 scenario("kill -9 of each process in turn and of all at once, in 5,000 messages, loses nothing",
          seconds=300, kinds=(*KINDS, "all"), target=5000, least=18)(kills)

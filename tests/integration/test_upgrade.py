@@ -12,7 +12,7 @@ from peers import Fake, ident_of
 from scenario import scenario
 
 SESSIONS = 200
-PROGRAMS = ("locumd", "smtpin", "netd", "spoold", "smtpout")
+PROGRAMS = ("locumd", "smtpin", "netd", "spoold", "smtpout", "state")
 
 
 class Install:

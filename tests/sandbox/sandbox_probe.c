@@ -7,6 +7,7 @@
  * is tried as root only. Prints "N passed, N failed".
  */
 #include "base/cleanup.h"
+#include "proc/state/directory.h"
 #include "sandbox/steps.h"
 
 #include <arpa/inet.h>
@@ -38,8 +39,9 @@ static struct {
 	int listener;       /* 127.0.0.1, with a connection waiting */
 	int loose_tcp;      /* a socket made before, connected to nothing */
 	int epoll;
-	struct sockaddr_in at; /* of the listener */
-	pid_t neighbour;       /* a process of the same user */
+	struct sockaddr_in at;       /* of the listener */
+	pid_t neighbour;             /* a process of the same user */
+	struct directory *directory; /* state: opened before */
 } given;
 
 static int result(long r)
@@ -128,6 +130,26 @@ static int keep_spool(void)
 	    unlinkat(given.dir_spool, "queue", AT_REMOVEDIR) < 0)
 		return -errno;
 	return 0;
+}
+
+/* The database grows far beyond what it was when it was opened. */
+static int keep_directory(void)
+{
+	struct directory_facts f;
+	char address[40];
+
+	for (int i = 0; i < 20000; i++) {
+		snprintf(address, sizeof(address), "user%d@example.cz", i);
+		if (directory_learn(given.directory, STR("example.cz"), str_of(address), STR("250"),
+				    NSEC_DAY) < 0 ||
+		    (i % 1000 == 0 && directory_commit(given.directory) < 0))
+			return -EIO;
+	}
+	if (directory_commit(given.directory) < 0 ||
+	    directory_ask(given.directory, STR("example.cz"), STR("user7@example.cz"), NSEC_DAY,
+			  &f) < 0)
+		return -EIO;
+	return f.word == WORD_KNOWN ? 0 : -ENOENT;
 }
 
 static int make_symlink(void)
@@ -396,7 +418,7 @@ static int say_goodbye(void)
 
 /* --- the table --- */
 
-enum who { SMTPIN = 1, NETD = 2, SPOOLD = 4, SMTPOUT = 8, ALL = 15 };
+enum who { SMTPIN = 1, NETD = 2, SPOOLD = 4, SMTPOUT = 8, STATE = 16, ALL = 31 };
 enum expect {
 	WORKS,
 	KILLED,  /* SIGSYS */
@@ -431,6 +453,7 @@ static const struct attempt {
 	{ "cannot leave a pipe", ALL, KILLED, make_pipe_file },
 	{ "cannot change a mode", ALL, KILLED, change_mode },
 	{ "keeps its spool", SPOOLD, WORKS, keep_spool },
+	{ "keeps its database", STATE, WORKS, keep_directory },
 	{ "reads the files it named", NETD, WORKS, read_notes, .readable = true },
 	{ "cannot write the files it named", NETD, KILLED, write_notes, .readable = true },
 	{ "cannot read other files than it named", NETD, REFUSED, read_outside, .readable = true },
@@ -521,8 +544,11 @@ static void give_files(void)
 	make_file("notes", 0666);
 	must_do(mkdir(path("empty"), 0555), "empty");
 	must_do(mkdir(path("spool"), 0700), "spool");
+	must_do(mkdir(path("store"), 0700), "store");
 	if (geteuid() == 0)
 		must_do(chown(path("spool"), NOBODY, NOBODY), "spool");
+	if (geteuid() == 0)
+		must_do(chown(path("store"), NOBODY, NOBODY), "store");
 }
 
 static void give_sockets(void)
@@ -582,6 +608,13 @@ static int close_without_seccomp(const struct sandbox_request *request, struct m
 	return r;
 }
 
+static int open_directory(void)
+{
+	const char *begun;
+
+	return directory_open(path("store"), &directory_limits, &given.directory, &begun);
+}
+
 /* In the process of its own: ends with 0 (it worked), 1 (refused), or 9 (not even closed). */
 static _Noreturn void try_it(const struct attempt *a, enum sandbox_profile profile)
 {
@@ -611,6 +644,8 @@ static _Noreturn void try_it(const struct attempt *a, enum sandbox_profile profi
 		    sizeof(given.at)) < 0)
 		_exit(9);
 	r = sandbox_act_as(NOBODY, NOBODY);
+	if (r == 0 && profile == SANDBOX_STATE)
+		r = open_directory();
 	if (r == 0 && a->layers == EVERY)
 		r = sandbox_close(&request, text, sizeof(text));
 	else if (r == 0)
@@ -668,7 +703,8 @@ static bool probe(const struct attempt *a, enum sandbox_profile profile)
 int main(void)
 {
 	static const enum sandbox_profile profiles[] = { SANDBOX_SMTPIN, SANDBOX_NETD,
-							 SANDBOX_SPOOLD, SANDBOX_SMTPOUT };
+							 SANDBOX_SPOOLD, SANDBOX_SMTPOUT,
+							 SANDBOX_STATE };
 	unsigned passed = 0, failed = 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -694,6 +730,10 @@ int main(void)
 	unlink(path("notes"));
 	rmdir(path("empty"));
 	rmdir(path("spool"));
+	unlink(path("store/data.mdb"));
+	unlink(path("store/lock"));
+	unlink(path("store/condemned"));
+	rmdir(path("store"));
 	if (rmdir(given.dir) < 0) {
 		printf("failed: something was left in %s\n", given.dir);
 		failed++;

@@ -22,6 +22,7 @@ static const char *name_of(Locum__Process process)
 	return process == LOCUM__PROCESS__SMTPIN   ? "smtpin"
 	       : process == LOCUM__PROCESS__SPOOLD ? "spoold"
 	       : process == LOCUM__PROCESS__NETD   ? "netd"
+	       : process == LOCUM__PROCESS__STATE  ? "state"
 						   : "smtpout";
 }
 
@@ -88,6 +89,8 @@ int children_plan(struct supervisor *sup)
 		r = plan(sup, LOCUM__PROCESS__SPOOLD, 1);
 	if (r == 0)
 		r = plan(sup, LOCUM__PROCESS__SMTPOUT, 1);
+	if (r == 0)
+		r = plan(sup, LOCUM__PROCESS__STATE, 1);
 	return r < 0 ? r : plan(sup, LOCUM__PROCESS__SMTPIN, smtpin_wanted(sup));
 }
 

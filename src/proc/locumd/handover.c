@@ -141,7 +141,8 @@ void handover_keep_open(const Locum__Handover *h, bool open)
 static bool is_child(Locum__Process p)
 {
 	return p == LOCUM__PROCESS__SMTPIN || p == LOCUM__PROCESS__NETD ||
-	       p == LOCUM__PROCESS__SPOOLD || p == LOCUM__PROCESS__SMTPOUT;
+	       p == LOCUM__PROCESS__SPOOLD || p == LOCUM__PROCESS__SMTPOUT ||
+	       p == LOCUM__PROCESS__STATE;
 }
 
 static bool children_plausible(const Locum__Handover *h)

@@ -17,7 +17,7 @@
 
 #define LISTENERS_MAX 64
 #define SMTPIN_PLACES_MAX 128
-#define OTHER_KINDS 3 /* netd, spoold, smtpout: one each, and some of before an upgrade */
+#define OTHER_KINDS 4 /* netd, spoold, smtpout, state: one each, and some of before an upgrade */
 #define CHILDREN_MAX (SMTPIN_PLACES_MAX + 4 * OTHER_KINDS)
 /* How many smtpin there can be for each that is configured: those of before an upgrade may have sessions for
  * a while. */

@@ -63,6 +63,7 @@ static const struct directory {
 } directories[] = {
 	{ "", 0750, OF_LOCUMD_GROUP_OF_USER },
 	{ "spool", 0700, OF_USER },
+	{ "state", 0700, OF_USER },
 	{ "empty", 0555, OF_LOCUMD }, /* the root directory of those who need no file */
 };
 
@@ -222,7 +223,7 @@ void executable_paths(const struct supervisor *sup, const char *name, char ret_p
 
 int executables_check(const struct supervisor *sup, struct buf *ret_error)
 {
-	static const char *const names[] = { "netd", "spoold", "smtpout", "smtpin" };
+	static const char *const names[] = { "netd", "spoold", "smtpout", "state", "smtpin" };
 	static char path[2][1100];
 
 	for (size_t i = 0; i < ELEMENTS(names); i++) {

@@ -41,16 +41,21 @@ static bool new_ready(const struct supervisor *sup, Locum__Process process)
 	return true;
 }
 
+/* What it keeps has one owner: it cannot stand beside its successor. */
+static bool is_owner(Locum__Process process)
+{
+	return process == LOCUM__PROCESS__SPOOLD || process == LOCUM__PROCESS__STATE;
+}
+
 bool child_must_wait(const struct child *c)
 {
-	return c->sup->leaving || (c->process == LOCUM__PROCESS__SPOOLD && !c->old &&
-				   old_runs(c->sup, LOCUM__PROCESS__SPOOLD));
+	return c->sup->leaving || (is_owner(c->process) && !c->old && old_runs(c->sup, c->process));
 }
 
 bool child_is_retired(const struct child *c)
 {
-	return c->old && c->process != LOCUM__PROCESS__SMTPIN &&
-	       c->process != LOCUM__PROCESS__SPOOLD && new_ready(c->sup, c->process);
+	return c->old && c->process != LOCUM__PROCESS__SMTPIN && !is_owner(c->process) &&
+	       new_ready(c->sup, c->process);
 }
 
 static bool all_but_spoold_ready(const struct supervisor *sup)
@@ -59,8 +64,8 @@ static bool all_but_spoold_ready(const struct supervisor *sup)
 	       new_ready(sup, LOCUM__PROCESS__NETD);
 }
 
-/* Who is asked ends after those who ask. Only spoold cannot stand beside its successor, for the spool has
- * one owner: it goes when everything else is known to start. */
+/* Who is asked ends after those who ask. spoold, which cannot stand beside its successor, goes when everything else is
+ * known to start; state, whose absence nobody waits for, when those are there who talk to it. */
 static bool may_end(const struct child *c)
 {
 	const struct supervisor *sup = c->sup;
@@ -69,6 +74,8 @@ static bool may_end(const struct child *c)
 	case LOCUM__PROCESS__SMTPIN:
 		return new_ready(sup, LOCUM__PROCESS__SMTPIN);
 	case LOCUM__PROCESS__SPOOLD:
+		return all_but_spoold_ready(sup);
+	case LOCUM__PROCESS__STATE:
 		return all_but_spoold_ready(sup);
 	case LOCUM__PROCESS__SMTPOUT:
 		return new_ready(sup, LOCUM__PROCESS__SMTPOUT) &&
@@ -118,7 +125,8 @@ static nsec attend(struct task *tk, struct child *c, nsec next)
 static bool only_sessions_left(const struct supervisor *sup)
 {
 	return !old_runs(sup, LOCUM__PROCESS__SPOOLD) && !old_runs(sup, LOCUM__PROCESS__SMTPOUT) &&
-	       !old_runs(sup, LOCUM__PROCESS__NETD) && new_ready(sup, LOCUM__PROCESS__SPOOLD);
+	       !old_runs(sup, LOCUM__PROCESS__NETD) && !old_runs(sup, LOCUM__PROCESS__STATE) &&
+	       new_ready(sup, LOCUM__PROCESS__SPOOLD);
 }
 
 /* To whoever said `locum upgrade`, before his spoold goes. */

@@ -53,9 +53,8 @@ static const struct {
 	Locum__Process process;
 	nsec until;
 } stages[] = {
-	{ LOCUM__PROCESS__SMTPIN, 36 * NSEC_S },
-	{ LOCUM__PROCESS__SMTPOUT, 38 * NSEC_S },
-	{ LOCUM__PROCESS__SPOOLD, 39 * NSEC_S },
+	{ LOCUM__PROCESS__SMTPIN, 36 * NSEC_S }, { LOCUM__PROCESS__SMTPOUT, 38 * NSEC_S },
+	{ LOCUM__PROCESS__SPOOLD, 39 * NSEC_S }, { LOCUM__PROCESS__STATE, 40 * NSEC_S },
 	{ LOCUM__PROCESS__NETD, 40 * NSEC_S },
 };
 

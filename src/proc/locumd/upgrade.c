@@ -165,7 +165,8 @@ static unsigned count(const struct supervisor *sup, Locum__Process process)
 static unsigned count_all(const struct supervisor *sup)
 {
 	return count(sup, LOCUM__PROCESS__NETD) + count(sup, LOCUM__PROCESS__SPOOLD) +
-	       count(sup, LOCUM__PROCESS__SMTPOUT) + count(sup, LOCUM__PROCESS__SMTPIN);
+	       count(sup, LOCUM__PROCESS__SMTPOUT) + count(sup, LOCUM__PROCESS__STATE) +
+	       count(sup, LOCUM__PROCESS__SMTPIN);
 }
 
 static const char *why_not(const struct supervisor *sup)

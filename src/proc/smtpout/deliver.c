@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "proc/smtpout/handover.h"
+#include "proc/smtpout/learn.h"
 #include "task/sys.h"
 
 #include <stdlib.h>
@@ -223,8 +224,10 @@ static void deliver_task(struct task *tk, void *arg)
 		mark_corrupt(job, STR("the envelope in the spool is damaged"));
 	else
 		job->contact.text = STR("out of memory");
-	if (job->handover.recipients)
+	if (job->handover.recipients) {
 		log_all(job);
+		learn_from_handover(tk, job->so, job->deliver->domain, &job->handover);
+	}
 	reply(tk, job);
 }
 

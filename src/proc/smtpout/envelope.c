@@ -223,11 +223,12 @@ static int take_rcpt_reply(struct task *tk, struct transaction *t)
 	ending_keep_lines(t, to);
 	if (reply_class(reply) == 2) {
 		to->accepted = true;
+		to->rcpt_reply = STR("250");
 		t->accepted++;
 		return 0;
 	}
 	to->outcome = ending_verdict(reply);
-	to->reply = ending_words(t);
+	to->rcpt_reply = to->reply = ending_words(t);
 	to->over = may_be_too_many(reply);
 	conn_explain_reply(t->c, "RCPT");
 	ending_explain(t, LOCUM__ATTEMPT__ATTEMPT_ANSWERED);

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "net/tls.h"
+#include "proc/smtpout/learn.h"
 
 /* How long what is in progress may still take once we are told to stop. */
 #define FINISH_TIME (30 * NSEC_S)
@@ -110,6 +111,10 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 		lives_message(tk, so, ch, m);
 		return;
 	}
+	if (m->packet->body_case == LOCUM__PACKET__BODY_ASK_ABSENT) {
+		learn_ask_absent(so, str_of(m->packet->ask_absent->domain));
+		return;
+	}
 	if (so->stopping) {
 		decline(tk, ch, m->packet, "smtpout is shutting down");
 		return;
@@ -176,6 +181,8 @@ static void peer(struct task *tk, struct worker *w, struct channel *ch)
 		so->spoold = ch;
 		so->spoold_life++;
 	}
+	if (channel_peer(ch) == LOCUM__PROCESS__STATE)
+		so->state = ch;
 }
 
 static void peer_gone(struct worker *w, struct channel *ch)
@@ -188,6 +195,8 @@ static void peer_gone(struct worker *w, struct channel *ch)
 		so->spoold = NULL;
 	if (channel_peer(ch) == LOCUM__PROCESS__SMTPIN)
 		lives_forget(so, ch);
+	if (so->state == ch)
+		so->state = NULL;
 }
 
 static void finish(struct task *tk, struct worker *w)

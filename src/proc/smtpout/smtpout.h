@@ -14,6 +14,7 @@ struct smtpout {
 	struct signal netd_came;
 	nsec netd_wait;         /* how long a question waits for it: DIAL_NETD_WAIT, but in tests */
 	struct channel *spoold; /* NULL while it is away */
+	struct channel *state;  /* likewise */
 	uint64_t spoold_life;   /* counts its restarts: replies go to the one that asked */
 	struct dialer dialer;
 	struct ssl_ctx_st *tls;

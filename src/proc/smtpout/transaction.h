@@ -55,7 +55,8 @@ struct handover_recipient {
 	bool lacking; /* the host lacks what it needs: REFUSED, and not asked */
 	/* of the transaction */
 	bool accepted; /* by RCPT */
-	bool over;     /* perhaps only one too many for this transaction */
+	str rcpt_reply; /* what the host said to RCPT; .p is NULL: it was not asked, or MAIL had been refused */
+	bool over; /* perhaps only one too many for this transaction */
 };
 
 struct handover {
