@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "proc/smtpout/learn.h"
 #include "proc/smtpout/handover.h"
 #include "proc/smtpout/smtpout.h"
 #include "task/sys.h"
@@ -259,6 +260,8 @@ static void ask_task(struct task *tk, void *arg)
 	else if (!to->accepted)
 		log_refused_recipient(l, to);
 	answer(tk, l, &result);
+	if (to->rcpt_reply.p && l->asked_domain.p)
+		learn_reply(tk, l->so, l->asked_domain.p, to->address, to->rcpt_reply);
 	if (result.way != LOCUM__LIVE_WAY__LIVE_REPLY) {
 		live_talk_release(tk, l);
 		forget(l);
@@ -364,6 +367,7 @@ static const char *start_ask(struct smtpout *so, struct channel *ch, struct live
 	l->sending = false;
 	if (!why)
 		why = keep_recipient(l, question->recipient);
+	l->asked_domain = arena_str(&l->arena, str_of(question->domain));
 	if (!why)
 		why = start(l, ask_task, "live recipient");
 	if (why)

@@ -52,6 +52,7 @@ struct live {
 	struct arena arena;   /* recipients, contact */
 	struct arena scratch; /* replies, until they are answered */
 	str domain;           /* of the first recipient */
+	str asked_domain;     /* of the newest */
 	msg_id id;            /* of the message, with LiveSend */
 	struct buf received;  /* likewise */
 	struct handover handover;
