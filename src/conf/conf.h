@@ -16,6 +16,8 @@
 
 enum conf_acceptance { ACCEPT_LIVE, ACCEPT_DEFER, ACCEPT_QUEUE };
 enum conf_recipients { RECIPIENTS_LEARN, RECIPIENTS_ANY, RECIPIENTS_FILE };
+/* A recipient that nobody knows, while the primary is away. AUTO: DEFER where the directory covers the domain, else ACCEPT. */
+enum conf_unknown { UNKNOWN_AUTO, UNKNOWN_DEFER, UNKNOWN_ACCEPT, UNKNOWN_REFUSE };
 enum conf_filter { FILTER_STANDARD, FILTER_AUTH_ONLY, FILTER_OFF };
 /* What a primary is told of a client: what it offers to hear (XCLIENT, else XFORWARD) and a header; only the one
  * of them and the header; the header alone; nothing. */
@@ -111,6 +113,7 @@ struct conf_domain {
 	str recipients_path;
 	str *addresses; /* recipients = file:PATH: sorted, lower case */
 	size_t address_count;
+	enum conf_unknown unknown; /* recipients = learn */
 	nsec hold;
 	enum conf_filter filter;
 	enum conf_evidence evidence;

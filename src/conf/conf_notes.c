@@ -13,7 +13,6 @@ struct remark {
 
 /* What this version accepts and does not act on yet: said only where the operator wrote it. */
 static const struct remark remarks[] = {
-	{ "recipients", "learn", "\"any\": every recipient is accepted" },
 	{ "filter", "standard", "\"off\": content is not judged" },
 	{ "filter", "auth-only", "\"off\": authentication is not judged" },
 };
@@ -158,11 +157,32 @@ static int note_checks(struct conf_reader *r)
 	return result;
 }
 
+/* A domain that is told what to do with recipients nobody knows, but always knows. */
+static int note_unknown(struct conf_reader *r)
+{
+	for (size_t i = 0; i < r->entry_count; i++) {
+		const struct conf_block *b = &r->blocks[r->entries[i].block];
+		const struct conf_domain *d = b->target;
+
+		if (r->entries[i].option->section != SECTION_DOMAIN ||
+		    strcmp(r->entries[i].option->name, "unknown") != 0 ||
+		    d->recipients == RECIPIENTS_LEARN)
+			continue;
+		return conf_note(r,
+				 "domain \"%.*s\": unknown has no effect without recipients = "
+				 "\"learn\"",
+				 SHOW(b->title));
+	}
+	return 0;
+}
+
 int conf_add_notes(struct conf_reader *r)
 {
 	const struct conf *c = r->conf;
 	int result = note_not_done(r);
 
+	if (result == 0)
+		result = note_unknown(r);
 	if (result == 0 && str_index(c->hostname, '.') < 0)
 		result = conf_note(r,
 				   "hostname \"%.*s\" has no dot: many servers refuse such a name",

@@ -564,6 +564,17 @@ static int take_recipients(struct conf_reader *r, void *target, const struct con
 	return result;
 }
 
+static int take_unknown(struct conf_reader *r, void *target, const struct conf_entry *e)
+{
+	static const char *const words[] = { "auto", "defer", "accept", "refuse", NULL };
+	struct conf_domain *d = target;
+	unsigned value = 0;
+	int result = conf_take_word(r, e, words, "auto, defer, accept, refuse", &value);
+
+	d->unknown = value;
+	return result;
+}
+
 static int take_hold(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
 	struct conf_domain *d = target;
@@ -652,6 +663,7 @@ const struct conf_option conf_options[] = {
 	{ SECTION_DOMAIN, "primary", LIST, take_primary },
 	{ SECTION_DOMAIN, "acceptance", ONE, take_acceptance },
 	{ SECTION_DOMAIN, "recipients", ONE, take_recipients },
+	{ SECTION_DOMAIN, "unknown", ONE, take_unknown },
 	{ SECTION_DOMAIN, "hold", ONE, take_hold },
 	{ SECTION_DOMAIN, "filter", ONE, take_filter },
 	{ SECTION_DOMAIN, "evidence", ONE, take_evidence },

@@ -24,6 +24,8 @@ static void describe_domain(struct buf *to, const struct conf_domain *d)
 		 units_duration_text(d->hold, hold), d->filter);
 	if (d->evidence != EVIDENCE_OFFERED)
 		buf_addf(to, " evidence=%d", d->evidence);
+	if (d->unknown)
+		buf_addf(to, " unknown=%d", d->unknown);
 	for (size_t i = 0; i < d->address_count; i++)
 		buf_addf(to, " <%.*s>", STR_ARG(d->addresses[i]));
 }
@@ -327,8 +329,13 @@ static const struct value values[] = {
 				       "{filter=auth-only}",
 	  "\nthis version treats filter = \"auth-only\" (example.cz and 2 more) as \"off\"" },
 	{ "recipients any needs no note", DOMAIN("recipients = any"), "!recipients =" },
-	{ "recipients learn is noted", DOMAIN("recipients = learn"),
-	  "\nthis version treats recipients = \"learn\" (example.cz)" },
+	{ "recipients learn needs no note", DOMAIN("recipients = learn"), "!recipients =" },
+	{ "unknown = refuse", DOMAIN("unknown = refuse"), " unknown=3" },
+	{ "unknown = accept", DOMAIN("unknown = accept"), " unknown=2" },
+	{ "unknown = defer", DOMAIN("unknown = defer"), " unknown=1" },
+	{ "unknown is auto", DOMAIN("unknown = auto"), "!unknown=" },
+	{ "unknown without learning is noted", DOMAIN("recipients = any unknown = defer"),
+	  "\ndomain \"example.cz\": unknown has no effect without recipients" },
 	{ "all evidence that the primary takes is the default", DOMAIN("evidence = offered"),
 	  "filter=0\n" },
 	{ "evidence by XCLIENT or not at all", DOMAIN("evidence = xclient"),

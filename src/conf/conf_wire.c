@@ -233,6 +233,7 @@ static Locum__ConfigDomain *pack_domain(struct arena *a, const struct conf *c,
 	d->name = text_of(from->name);
 	d->acceptance = from->acceptance;
 	d->recipients = from->recipients;
+	d->unknown = from->unknown;
 	d->recipients_path = text_of(from->recipients_path);
 	d->hold = from->hold;
 	d->filter = from->filter;
@@ -587,11 +588,13 @@ static int unpack_domain(struct conf *c, const Locum__ConfigDomain *from, struct
 	int r;
 
 	if (from->acceptance > ACCEPT_QUEUE || from->recipients > RECIPIENTS_FILE ||
-	    from->filter > FILTER_OFF || from->evidence > EVIDENCE_NONE || from->hold <= 0 ||
+	    from->unknown > UNKNOWN_REFUSE || from->filter > FILTER_OFF ||
+	    from->evidence > EVIDENCE_NONE || from->hold <= 0 ||
 	    from->n_primary == 0 || !*from->name)
 		return -EPROTO;
 	to->acceptance = from->acceptance;
 	to->recipients = from->recipients;
+	to->unknown = from->unknown;
 	to->hold = from->hold;
 	to->filter = from->filter;
 	to->evidence = from->evidence;

@@ -70,6 +70,8 @@ static const str text_table[ANSWER_COUNT] = {
 	    "452 4.5.3 Recipients of another server: send them in another transaction"),
 	ROW(USE_PRIMARY, "451 4.7.1 The server of better preference is up: please use it"),
 
+	ROW(NOT_KNOWN,
+	    "450 4.1.1 Not known here to exist, and its server is away: try again later"),
 	ROW(RATE, "450 4.7.1 Too much from your address in this hour, try again later"),
 
 	ROW(CHUNK_INVALID, "501 5.5.4 The size of this chunk is not understood, goodbye"),

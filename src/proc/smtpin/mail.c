@@ -187,10 +187,35 @@ void mail_take_recipient(struct session *s)
 	transaction_limit_size(t, offer.size_bytes);
 }
 
-enum answer mail_spool_recipient(struct task *tk, struct session *s)
+static void log_by_directory(const struct session *s, const char *event, str reply)
 {
-	(void)tk; /* nobody is asked */
+	const Locum__Recipient *r = transaction_named(s->transaction);
+	char client[ADDR_TEXT_SIZE];
+
+	log_info(event, K("recipient", str_mem(r->address.data, r->address.len)),
+		 K("from", transaction_reverse_path(s->transaction)),
+		 K_Z("client", addr_ip_text(&s->client, client)), K_Z("helo", session_helo(s)),
+		 K_Z("by", "directory"), K("reply", reply));
+}
+
+enum answer mail_spool_recipient(struct task *tk, struct session *s,
+				 char ret_words[static DIRECTORY_WORDS_SIZE])
+{
 	live_leave(s);
+	switch (directory_judge(tk, s, ret_words)) {
+	case DIRECTORY_TAKE:
+		break;
+	case DIRECTORY_LATER:
+		log_by_directory(s, "recipient.deferred", answer_line(ANSWER_NOT_KNOWN));
+		return ANSWER_NOT_KNOWN;
+	case DIRECTORY_REFUSE:
+		str_copy(answer_line(ANSWER_NO_SUCH_USER), ret_words, DIRECTORY_WORDS_SIZE);
+		/* fallthrough */
+	case DIRECTORY_NO_USER:
+		s->srv->counters.refused_total++;
+		log_by_directory(s, "recipient.refused", str_of(ret_words));
+		return ANSWER_NO_SUCH_USER;
+	}
 	way_to_spool(transaction_way(s->transaction));
 	mail_take_recipient(s);
 	return ANSWER_RECIPIENT_OK;

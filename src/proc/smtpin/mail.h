@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "proc/smtpin/directory.h"
 #include "proc/smtpin/session.h"
 
 enum answer do_mail(struct session *s, const struct smtp_command *c);
@@ -15,7 +16,8 @@ enum answer do_bdat(struct session *s, const struct smtp_command *c);
 void mail_take_recipient(struct session *s);
 /* It goes to the spool: the one place where one does. The answer to the client; it may wait for somebody who knows
  * more of the recipient. */
-enum answer mail_spool_recipient(struct task *tk, struct session *s);
+enum answer mail_spool_recipient(struct task *tk, struct session *s,
+				 char ret_words[static DIRECTORY_WORDS_SIZE]);
 /* The primary does not want it: its line in the log. */
 void mail_log_refused(struct session *s, const Locum__LiveAnswer *said);
 

@@ -61,6 +61,8 @@ static struct channel **peer_place(struct server *srv, Locum__Process peer)
 		return &srv->spoold;
 	if (peer == LOCUM__PROCESS__SMTPOUT)
 		return &srv->smtpout;
+	if (peer == LOCUM__PROCESS__STATE)
+		return &srv->state;
 	return peer == LOCUM__PROCESS__NETD ? &srv->netd : NULL;
 }
 

@@ -33,11 +33,12 @@ struct server {
 	struct settings *settings;  /* the newest */
 	struct tls_tickets tickets; /* our own until locumd's arrive */
 	struct channel *spoold;     /* NULL: away */
-	struct channel *netd, *smtpout;
-	bool spool_accepting; /* as spoold said last */
-	struct offers offers; /* likewise */
-	bool draining;        /* no new sessions: a successor takes them */
-	bool closing;         /* nor new transactions */
+	struct channel *netd, *smtpout, *state;
+	nsec state_rests_until; /* it was too slow (directory.h) */
+	bool spool_accepting;   /* as spoold said last */
+	struct offers offers;   /* likewise */
+	bool draining;          /* no new sessions: a successor takes them */
+	bool closing;           /* nor new transactions */
 	struct signal spoold_came;
 
 	struct group accepting, sessions, background;

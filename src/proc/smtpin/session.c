@@ -408,9 +408,27 @@ static int pass_words(struct task *tk, struct session *s, const Locum__LiveAnswe
 	return r;
 }
 
+/* What the primary said of this recipient earlier. */
+static int pass_earlier_words(struct task *tk, struct session *s, char *words,
+			      enum answer *ret_last_words)
+{
+	Locum__LiveAnswer said = LOCUM__LIVE_ANSWER__INIT;
+	char *line = words + strlen("550 ");
+
+	said.code = 550;
+	said.lines = &line;
+	said.n_lines = 1;
+	return pass_words(tk, s, &said, ret_last_words);
+}
+
 static int spool_recipient(struct task *tk, struct session *s, enum answer *ret_last_words)
 {
-	return just_say(tk, s, mail_spool_recipient(tk, s), ret_last_words);
+	char words[DIRECTORY_WORDS_SIZE];
+	enum answer a = mail_spool_recipient(tk, s, words);
+
+	if (a == ANSWER_NO_SUCH_USER && str_starts(str_of(words), STR("550 ")))
+		return pass_earlier_words(tk, s, words, ret_last_words);
+	return just_say(tk, s, a, ret_last_words);
 }
 
 static int ask_primary(struct task *tk, struct session *s, enum answer *ret_last_words)
