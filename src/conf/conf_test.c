@@ -333,7 +333,7 @@ static const struct value values[] = {
 	{ "unknown = refuse", DOMAIN("unknown = refuse"), " unknown=3" },
 	{ "unknown = accept", DOMAIN("unknown = accept"), " unknown=2" },
 	{ "unknown = defer", DOMAIN("unknown = defer"), " unknown=1" },
-	{ "unknown is auto", DOMAIN("unknown = auto"), "!unknown=" },
+	{ "unknown is auto", DOMAIN("unknown = auto"), "! unknown=" },
 	{ "unknown without learning is noted", DOMAIN("recipients = any unknown = defer"),
 	  "\ndomain \"example.cz\": unknown has no effect without recipients" },
 	{ "all evidence that the primary takes is the default", DOMAIN("evidence = offered"),

@@ -200,10 +200,10 @@ static void new_smtpin_get_places_of_their_own(void **state)
 	assert_int_equal(read_and_take(fd), 0);
 	after.child[0].index = 1;
 	assert_int_equal(children_plan(&after), 0);
-	assert_int_equal(after.child_count, 1 + 3 + 2);
-	assert_int_equal(after.child[4].index, 0);
-	assert_int_equal(after.child[5].index, 2);
-	assert_false(after.child[5].old);
+	assert_int_equal(after.child_count, 1 + OTHER_KINDS + 2);
+	assert_int_equal(after.child[5].index, 0);
+	assert_int_equal(after.child[6].index, 2);
+	assert_false(after.child[6].old);
 }
 
 static void more_smtpin_than_places_are_not_planned(void **state)

@@ -40,7 +40,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	static const char *const left[] = { "/control.sock", "/locumd.lock" };
-	static const char *const left_dirs[] = { "/spool", "/empty", "" };
+	static const char *const left_dirs[] = { "/spool", "/state", "/empty", "" };
 
 	(void)state;
 	snprintf(state_dir, sizeof(state_dir), "%s/state", dir);
@@ -77,6 +77,7 @@ static void directories_have_their_owners_and_modes(void **state)
 	umask(before);
 	expect_directory("", 0750, geteuid());
 	expect_directory("/spool", 0700, geteuid() == 0 ? NOBODY : geteuid());
+	expect_directory("/state", 0700, geteuid() == 0 ? NOBODY : geteuid());
 	expect_directory("/empty", 0555, geteuid());
 	/* And the second start finds them. */
 	assert_int_equal(directories_make(&sup, &error), 0);
