@@ -589,8 +589,8 @@ static int unpack_domain(struct conf *c, const Locum__ConfigDomain *from, struct
 
 	if (from->acceptance > ACCEPT_QUEUE || from->recipients > RECIPIENTS_FILE ||
 	    from->unknown > UNKNOWN_REFUSE || from->filter > FILTER_OFF ||
-	    from->evidence > EVIDENCE_NONE || from->hold <= 0 ||
-	    from->n_primary == 0 || !*from->name)
+	    from->evidence > EVIDENCE_NONE || from->hold <= 0 || from->n_primary == 0 ||
+	    !*from->name)
 		return -EPROTO;
 	to->acceptance = from->acceptance;
 	to->recipients = from->recipients;
