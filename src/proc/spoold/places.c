@@ -11,9 +11,11 @@
 
 static const uint64_t seed[2] = { 0x706c61636573, 1 };
 
-/* Places that one smtpout has taken for a domain. Bounded by what the scheduler grants. */
+/* A place that one smtpout has taken, or, without a name, those of a domain. Bounded by what the
+ * scheduler grants. */
 struct places {
 	struct map_link link;
+	uint64_t name; /* 0: none */
 	uint32_t count;
 	char domain[];
 };
@@ -24,25 +26,31 @@ void places_init(struct spoold *sp)
 		map_init(&sp->places[i]);
 }
 
-static struct places *find(const struct map *map, str domain)
+static uint64_t hash(uint64_t name, str domain)
 {
-	MAP_FIND (map, str_hash(domain, seed, true), struct places, link, p)
-		if (str_case_eq(str_of(p->domain), domain))
+	return str_hash(domain, seed, true) ^ (name * 0x9e3779b97f4a7c15ULL);
+}
+
+static struct places *find(const struct map *map, uint64_t name, str domain)
+{
+	MAP_FIND (map, hash(name, domain), struct places, link, p)
+		if (p->name == name && str_case_eq(str_of(p->domain), domain))
 			return p;
 	return NULL;
 }
 
-static struct places *get(struct map *map, str domain)
+static struct places *get(struct map *map, uint64_t name, str domain)
 {
-	struct places *p = find(map, domain);
+	struct places *p = find(map, name, domain);
 
 	if (p)
 		return p;
 	p = calloc(1, sizeof(*p) + domain.n + 1);
 	if (!p)
 		return NULL;
+	p->name = name;
 	str_copy(domain, p->domain, domain.n + 1);
-	if (map_insert(map, &p->link, str_hash(domain, seed, true)) < 0) {
+	if (map_insert(map, &p->link, hash(name, domain)) < 0) {
 		free(p);
 		return NULL;
 	}
@@ -65,15 +73,16 @@ static struct map *map_of(struct spoold *sp, const struct channel *ch)
 
 /* --- taking --- */
 
-static enum sched_live take(struct spoold *sp, struct map *map, str domain)
+static enum sched_live take(struct spoold *sp, struct map *map, const Locum__TakePlace *asked)
 {
+	str domain = str_of(asked->domain);
 	enum sched_live live = sched_live_take(sp->sched, domain, loop_now(sp->loop));
 	struct sched_report none = { 0 };
 	struct places *p;
 
 	if (live != LIVE_GRANTED)
 		return live;
-	p = get(map, domain);
+	p = get(map, asked->place, domain);
 	if (!p) {
 		sched_live_leave(sp->sched, domain, &none, 0, loop_now(sp->loop));
 		return LIVE_FULL;
@@ -103,7 +112,7 @@ static void answer(struct task *tk, struct channel *ch, uint64_t call, enum sche
 
 static void leave(struct spoold *sp, struct map *map, const Locum__LeavePlace *left)
 {
-	struct places *p = find(map, str_of(left->domain));
+	struct places *p = find(map, left->place, str_of(left->domain));
 	struct sched_report report = {
 		.attempt = attempt_tried(left->attempt),
 		.destination = attempt_destination(left->host),
@@ -113,6 +122,8 @@ static void leave(struct spoold *sp, struct map *map, const Locum__LeavePlace *l
 		.said = left->delivered ? SAID_NOTHING : said_of(str_of(left->text), left->host),
 	};
 
+	if (!p && left->place)
+		return; /* it did not wait for the answer, which was no */
 	if (!p) {
 		log_error("place.not_taken", K_Z("domain", left->domain));
 		return;
@@ -147,8 +158,7 @@ void places_message(struct task *tk, struct spoold *sp, struct channel *ch, stru
 	if (!map)
 		return;
 	if (m->packet->body_case == LOCUM__PACKET__BODY_TAKE_PLACE)
-		answer(tk, ch, m->packet->call,
-		       take(sp, map, str_of(m->packet->take_place->domain)));
+		answer(tk, ch, m->packet->call, take(sp, map, m->packet->take_place));
 	else if (m->packet->body_case == LOCUM__PACKET__BODY_LEAVE_PLACE)
 		leave(sp, map, m->packet->leave_place);
 }

@@ -4,6 +4,8 @@
 
 #include "smtp/ehlo.h"
 
+static uint64_t named; /* the next place is called so */
+
 static bool take(struct world *w, const char *domain, char *ret_why, size_t size)
 {
 	_cleanup_(ipc_message_done) struct ipc_message reply = { 0 };
@@ -11,6 +13,7 @@ static bool take(struct world *w, const char *domain, char *ret_why, size_t size
 	IPC_PACKET(p, TAKE_PLACE, take_place, &question);
 
 	question.domain = (char *)domain;
+	question.place = named;
 	assert_int_equal(ipc_call(w->tk, w->smtpout, &p, -1, &reply, task_in(w->tk, WAIT)), 0);
 	snprintf(ret_why, size, "%s", reply.packet->place->text);
 	return reply.packet->place->granted;
@@ -35,6 +38,7 @@ static void leave(struct world *w, const char *domain, Locum__Attempt attempt, u
 	host.greeted = attempt == LOCUM__ATTEMPT__ATTEMPT_ANSWERED;
 	host.offers = offers;
 	left.domain = (char *)domain;
+	left.place = named;
 	left.attempt = attempt;
 	left.text = (char *)"as it was";
 	left.host = &host;
@@ -88,6 +92,28 @@ WORLD_TEST(a_place_that_was_never_taken_cannot_be_left)
 	assert_int_equal(destination(w, "a.example")->health, HEALTH_UP);
 	assert_int_equal(destination(w, "a.example")->live, 0);
 	assert_int_equal(destination(w, "b.example")->health, HEALTH_UNKNOWN);
+}
+
+/* Who did not wait for the answer cannot know whether there is a place to leave. */
+WORLD_TEST(a_place_with_a_name_may_be_left_whether_it_was_granted_or_not)
+{
+	char why[128];
+	unsigned n;
+
+	connect_smtpout(w);
+	for (named = 1; named <= 20; named++)
+		assert_true(granted(w, "a.example"));
+	assert_false(take(w, "a.example", why, sizeof(why)));
+	leave(w, "a.example", LOCUM__ATTEMPT__ATTEMPT_NONE, 0); /* 21: was refused */
+	named = 3;
+	leave(w, "a.example", LOCUM__ATTEMPT__ATTEMPT_NONE, 0);
+	leave(w, "a.example", LOCUM__ATTEMPT__ATTEMPT_NONE, 0); /* and again */
+	for (n = 0, named = 30; granted(w, "a.example"); named++)
+		n++;
+	assert_int_equal(n, 1);
+	kill_smtpout(w);
+	UNTIL(w, destination(w, "a.example")->live == 0);
+	named = 0;
 }
 
 WORLD_TEST(live_traffic_teaches_what_the_primary_offers)
@@ -189,6 +215,7 @@ int main(void)
 		cmocka_unit_test(places_are_granted_until_the_budget_is_full),
 		cmocka_unit_test(places_of_an_smtpout_that_died_are_given_back),
 		cmocka_unit_test(a_place_that_was_never_taken_cannot_be_left),
+		cmocka_unit_test(a_place_with_a_name_may_be_left_whether_it_was_granted_or_not),
 		cmocka_unit_test(live_traffic_teaches_what_the_primary_offers),
 		cmocka_unit_test(smtpin_is_told_how_each_primary_is_and_which_two_are_one),
 		cmocka_unit_test(a_primary_that_is_down_is_probed_though_nothing_is_queued),
