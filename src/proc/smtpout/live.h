@@ -62,6 +62,7 @@ struct live {
 	/* towards the primary */
 	bool placed;         /* spoold gave it a place … */
 	uint64_t place_life; /* … this one (smtpout.spoold_life) */
+	uint64_t place;      /* its name there */
 	bool open;           /* `transaction` has a connection */
 	struct transaction transaction;
 	struct contact contact;
@@ -77,8 +78,9 @@ struct lives {
 	struct list ended; /* to be forgotten */
 	struct signal changed;
 	uint64_t seed[2];
-	nsec idle_time;  /* LIVE_IDLE_TIME, but in tests */
-	nsec place_wait; /* LIVE_PLACE_WAIT, likewise */
+	uint64_t place_last; /* the newest name of a place */
+	nsec idle_time;      /* LIVE_IDLE_TIME, but in tests */
+	nsec place_wait;     /* LIVE_PLACE_WAIT, likewise */
 	struct group tasks;
 	bool closing;
 };

@@ -25,6 +25,8 @@ static struct live_result in_their_words(const struct handover_recipient *to)
 
 /* --- the place --- */
 
+static void leave_place(struct task *tk, struct live *l);
+
 /* 0, or *ret_why. */
 static int take_place(struct task *tk, struct live *l, str *ret_why)
 {
@@ -36,10 +38,15 @@ static int take_place(struct task *tk, struct live *l, str *ret_why)
 	int r;
 
 	take.domain = (char *)l->domain.p;
+	take.place = l->place = ++so->lives.place_last;
+	l->place_life = life;
 	r = ipc_call(tk, so->spoold, &packet, -1, &m, task_in(tk, so->lives.place_wait));
 	if (r < 0) {
 		*ret_why =
 			r == -EPIPE ? STR("spoold is not running") : STR("spoold did not answer");
+		/* Granted too late it would be nobody's, for ever. */
+		if (r == -ETIMEDOUT)
+			leave_place(tk, l);
 		return r;
 	}
 	if (m.packet->body_case != LOCUM__PACKET__BODY_PLACE) {
@@ -47,7 +54,6 @@ static int take_place(struct task *tk, struct live *l, str *ret_why)
 		return -EPROTO;
 	}
 	l->placed = m.packet->place->granted;
-	l->place_life = life;
 	if (l->placed)
 		return 0;
 	*ret_why = arena_str(&l->arena, str_of(m.packet->place->text));
@@ -67,6 +73,7 @@ static void leave_place(struct task *tk, struct live *l)
 		return;
 	smtpout_fill_host(&host, &l->contact);
 	leave.domain = (char *)l->domain.p;
+	leave.place = l->place;
 	leave.attempt = l->contact.attempt;
 	if (l->contact.text.p)
 		leave.text = (char *)l->contact.text.p;

@@ -285,10 +285,10 @@ static const struct live_case cases[] = {
 	  { ASK_A, { "away", "" }, { "send", "reply 250 2.1.0 ok" } },
 	  "" },
 
-	{ "spoold does not answer",
+	{ "spoold does not answer: the place that it may give is left at once",
 	  { { 0 } },
 	  { { "silent", "" }, { "a", "away: spoold did not answer" } },
-	  "",
+	  "N",
 	  .dials = "0" },
 
 	/* --- two things at once --- */
