@@ -64,8 +64,9 @@ def word_for_word(w):
     (w.dir / "access").write_text("r2@example.test 450 4.7.1 Greylisted, see http://greylist.test/r2\n"
                                   "r3@example.test 554 5.7.1 Nobody writes to r3\n")
     (w.dir / "headers").write_text("/^Subject: scenario spam/ REJECT 5.7.1 Looks like spam to me\n")
-    c = Cast(w, options=LIVE, postfix=False)
+    c = Cast(w, options=LIVE, postfix=False, start=False)
     postfix = Postfix(c.primary, extra=POSTFIX.format(dir=w.dir)).start()
+    c.node.start()
     seen(c.node, "example.test")
     cases = (("taken", ("r@example.test",)), ("spam", ("r@example.test",)),
              ("unknown", ("nobody@example.test",)), ("grey", ("r2@example.test",)), ("policy", ("r3@example.test",)),
@@ -134,8 +135,9 @@ POINTS = {
 
 
 def dies(w, behaviour):
-    c = Cast(w, options=LIVE, postfix=False)
+    c = Cast(w, options=LIVE, postfix=False, start=False)
     fake = Fake(c.primary).up()
+    c.node.start()
     seen(c.node, "example.test")
     lost = "LOST" in behaviour
     fake.behaviour = {"DOT": once(DROP)} if lost else dict(behaviour)
@@ -190,8 +192,9 @@ def between(w):
 
 @scenario("live: a frozen primary: a deadline leads to the spool, and it has the mail once when it thaws", seconds=120)
 def frozen(w):
-    c = Cast(w, options=LIVE)
+    c = Cast(w, options=LIVE, start=False)
     c.postfix.start()
+    c.node.start()
     seen(c.node, "example.test")
     client = Client(w.client, c.mx2.ip, seconds=60)
     c.postfix.freeze()
@@ -210,8 +213,9 @@ def frozen(w):
 
 @scenario("live: smtpout is killed between RCPT and the dot: the message arrives once", seconds=60)
 def smtpout_dies(w):
-    c = Cast(w, options=LIVE, postfix=False)
+    c = Cast(w, options=LIVE, postfix=False, start=False)
     fake = Fake(c.primary).up()
+    c.node.start()
     seen(c.node, "example.test")
     client = Client(w.client, c.mx2.ip)
     raw = make_message("killed")
@@ -230,8 +234,9 @@ def smtpout_dies(w):
 
 @scenario("live: past the primary's budget clients are not kept waiting: the spool takes their mail", seconds=90)
 def budget(w):
-    c = Cast(w, options=LIVE, postfix=False, extra="limits { sessions_per_client = 100 }")
+    c = Cast(w, options=LIVE, postfix=False, start=False, extra="limits { sessions_per_client = 100 }")
     fake = Fake(c.primary).up()
+    c.node.start()
     seen(c.node, "example.test")
     clients = [Client(w.client, c.mx2.ip) for _ in range(40)]
     heard = []
@@ -254,8 +259,9 @@ def budget(w):
 
 @scenario("live: a client that is slow with its data does not hold the primary's connection", seconds=90)
 def slow_client(w):
-    c = Cast(w, options=LIVE, postfix=False)
+    c = Cast(w, options=LIVE, postfix=False, start=False)
     fake = Fake(c.primary).up()
+    c.node.start()
     seen(c.node, "example.test")
     client = Client(w.client, c.mx2.ip)
     raw = make_message("slow")
@@ -323,8 +329,9 @@ def one_primary(w):
 
 @scenario("defer: strangers are told to use the primary while it is up, and are taken while it is not", seconds=120)
 def defer(w):
-    c = Cast(w, options='acceptance = "defer"', postfix=False)
+    c = Cast(w, options='acceptance = "defer"', postfix=False, start=False)
     fake = Fake(c.primary).up()
+    c.node.start()
     w.client.add_address(2, device="br0")
     # Until something was delivered nobody knows whether it is up.
     c.send("first")

@@ -148,22 +148,22 @@ static const char *event_of(const struct verdict *v)
 	return is_later(v) ? "message.deferred" : "message.refused";
 }
 
-#define RESULT_FIELDS 3
+/* The fields that say what became of it; those that are none are LOG_END. */
+struct result {
+	struct log_field field[3];
+};
 
-/* The fields that say what became of it; those behind them are LOG_END. */
-static void log_result(const struct verdict *v, char words[static WORDS_LOG_SIZE],
-		       struct log_field ret[static RESULT_FIELDS])
+static struct result result_of(const struct verdict *v, char words[static WORDS_LOG_SIZE])
 {
-	size_t n = 0;
-
-	memset(ret, 0, RESULT_FIELDS * sizeof(*ret));
-	if (v->answer == ANSWER_QUEUED || v->answer == ANSWER_PASSED)
-		ret[n++] = (struct log_field)K_ID("id", v->id);
-	if (v->answer == ANSWER_PASSED) {
-		ret[n++] = (struct log_field)K_Z("host", v->said->host ? v->said->host->name : "");
-		ret[n++] = (struct log_field)K("reply", words_for_log(v->said, words));
-	} else if (v->answer != ANSWER_QUEUED)
-		ret[n++] = (struct log_field)K("reply", answer_line(v->answer));
+	if (v->answer == ANSWER_QUEUED)
+		return (struct result){ { K_ID("id", v->id) } };
+	if (v->answer != ANSWER_PASSED)
+		return (struct result){ { K("reply", answer_line(v->answer)) } };
+	return (struct result){ {
+		K_ID("id", v->id),
+		K_Z("host", v->said->host ? v->said->host->name : ""),
+		K("reply", words_for_log(v->said, words)),
+	} };
 }
 
 static void log_verdict(const struct intake *in, const struct verdict *v)
@@ -173,9 +173,7 @@ static void log_verdict(const struct intake *in, const struct verdict *v)
 	size_t count = transaction_recipient_count(s->transaction);
 	const Locum__Recipient *first = transaction_recipient(s->transaction, 0);
 	char client[ADDR_TEXT_SIZE], words[WORDS_LOG_SIZE];
-	struct log_field result[RESULT_FIELDS];
-
-	log_result(v, words, result);
+	const struct result result = result_of(v, words);
 	const struct log_field fields[] = {
 		K("from", transaction_reverse_path(s->transaction)),
 		K("recipient", str_mem(first->address.data, first->address.len)),
@@ -184,9 +182,9 @@ static void log_verdict(const struct intake *in, const struct verdict *v)
 		K_Z("helo", session_helo(s)),
 		K_Z("tls", tls ? tls : "none"),
 		K_INT("bytes", in->body.bytes),
-		result[0],
-		result[1],
-		result[2],
+		result.field[0],
+		result.field[1],
+		result.field[2],
 		{ .kind = LOG_END },
 	};
 

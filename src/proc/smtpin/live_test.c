@@ -459,11 +459,29 @@ static void test_what_was_answered_goes_out_before_the_primary_is_asked(void **s
 	static const struct said slow[] = { { A, REPLY, 250, { "2.1.5 ok" }, .after = 20 * NSEC_S },
 					    END_OF_SAID };
 
+	static const struct said second_slow[] = {
+		TAKES(A), { B, REPLY, 250, { "2.1.5 ok" }, .after = 20 * NSEC_S }, END_OF_SAID
+	};
+	static const struct said dot_slow[] = {
+		TAKES(A), { NULL, REPLY, 250, { "2.0.0 ok" }, .after = 20 * NSEC_S }, END_OF_SAID
+	};
+
 	(void)state;
 	live_to(slow);
 	world.note_reply = "250 2.1.0";
 	converse_with(HELLO FROM RCPT(A) QUIT, 0);
 	assert_true(world.noted_at < NSEC_S && world.lasted >= 20 * NSEC_S);
+	forget();
+	live_to(second_slow);
+	world.note_reply = "250 2.1.5 <a@";
+	converse_with(HELLO FROM RCPT(A) RCPT(B) QUIT, 0);
+	assert_true(world.noted_at && world.noted_at < NSEC_S && world.lasted >= 20 * NSEC_S);
+	forget();
+	/* A message that thinks it over, behind a recipient that was pipelined with it. */
+	live_to(dot_slow);
+	world.note_reply = "354";
+	converse_with(HELLO FROM RCPT(A) SEND QUIT, 0);
+	assert_true(world.noted_at && world.noted_at < NSEC_S && world.lasted >= 20 * NSEC_S);
 	forget();
 }
 
