@@ -188,6 +188,15 @@ int facts_wait(struct task *tk, struct facts *f, nsec deadline)
 	return r;
 }
 
+int facts_wait_name(struct task *tk, struct facts *f, nsec deadline)
+{
+	int r = 0;
+
+	while (f && r == 0 && f->asking > (unsigned)f->helo_asking)
+		r = signal_wait(tk, &f->answered, deadline);
+	return r;
+}
+
 /* --- what is known --- */
 
 const char *facts_name(const struct facts *f)

@@ -29,6 +29,8 @@ void facts_unref(struct facts *f);
 /* Until everything that was asked has been answered or given up. 0 (nothing to wait for included), -ETIMEDOUT,
  * -ECANCELED. One task at a time. */
 int facts_wait(struct task *tk, struct facts *f, nsec deadline);
+/* The same, but only for what is asked about the address: its name is known then, if it has one. */
+int facts_wait_name(struct task *tk, struct facts *f, nsec deadline);
 
 /* The forward-confirmed name, empty while unknown. Valid until facts_unref. */
 const char *facts_name(const struct facts *f);

@@ -251,6 +251,35 @@ static void test_nobody_waits_past_the_deadline(void **state)
 	in_task(silent);
 }
 
+/* netd may be quicker with one question than with the other. */
+static void name_first(struct task *tk, void *arg)
+{
+	struct facts *f;
+
+	(void)arg;
+	world.answer.name = (char *)"c.example.net";
+	f = facts_start(&world.srv, &client);
+	world.delay = 20 * NSEC_MS;
+	assert_string_equal(facts_name(f), "");
+	assert_int_equal(facts_wait_name(tk, f, task_in(tk, NSEC_S)), 0);
+	assert_string_equal(facts_name(f), "c.example.net");
+	world.silent = true;
+	facts_helo(f, STR("good.example.org"));
+	assert_int_equal(facts_wait_name(tk, f, task_in(tk, NSEC_S)), 0);
+	assert_int_equal(facts_wait(tk, f, task_in(tk, 20 * NSEC_MS)), -ETIMEDOUT);
+	facts_unref(f);
+	f = facts_start(&world.srv, &client);
+	assert_int_equal(facts_wait_name(tk, f, task_in(tk, 20 * NSEC_MS)), -ETIMEDOUT);
+	facts_unref(f);
+	assert_int_equal(facts_wait_name(tk, NULL, NEVER), 0);
+}
+
+static void test_the_name_does_not_wait_for_helo(void **state)
+{
+	(void)state;
+	in_task(name_first);
+}
+
 static void late(struct task *tk, void *arg)
 {
 	struct facts *f;
@@ -322,6 +351,7 @@ int main(void)
 		cmocka_unit_test(test_lists_are_known_by_name),
 		cmocka_unit_test(test_helo_names),
 		cmocka_unit_test(test_nobody_waits_past_the_deadline),
+		cmocka_unit_test(test_the_name_does_not_wait_for_helo),
 		cmocka_unit_test(test_an_answer_may_come_after_the_session),
 		cmocka_unit_test(test_too_many_questions_are_not_asked),
 		cmocka_unit_test(test_without_netd_nothing_is_known),

@@ -98,10 +98,9 @@ static int introduce(struct task *tk, struct session *s, Locum__LiveAsk *ask)
 		return -EPIPE;
 	r = stream_flush(tk, &s->stream, task_in(tk, REPLY_TIME));
 	if (r == 0)
-		r = facts_wait(tk, s->facts, task_in(tk, FACTS_WAIT));
+		r = facts_wait_name(tk, s->facts, task_in(tk, FACTS_WAIT));
 	if (r == -ECANCELED)
 		return r;
-	s->facts_waited = true;
 	h = handover_new(s);
 	if (!h)
 		return -ENOMEM;
