@@ -29,6 +29,9 @@ enum conf_evidence {
 	EVIDENCE_NONE
 };
 
+/* What TLS to a domain's primaries must be at least; see smtpout/tls_policy.h. */
+enum conf_primary_tls { PRIMARY_TLS_MAY, PRIMARY_TLS_ENCRYPT, PRIMARY_TLS_VERIFY };
+
 enum conf_tls { CONF_TLS_OFF, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
 
 /* IPv4 or IPv6, with its port 0; the bits of the host are 0. IPv4: 0 to 32 bits, IPv6: 0 to 128. */
@@ -115,6 +118,7 @@ struct conf_domain {
 	size_t address_count;
 	enum conf_unknown unknown; /* recipients = learn */
 	nsec hold;
+	enum conf_primary_tls primary_tls;
 	enum conf_filter filter;
 	enum conf_evidence evidence;
 	enum conf_effect *effects; /* one a symbol */
@@ -129,6 +133,7 @@ struct conf {
 	struct addr *addresses; /* `addresses` and, filled in by locumd, those of our interfaces */
 	size_t address_count;
 	str state_dir;
+	str tls_ca; /* path: who may sign the certificates of primaries */
 	str user;
 	unsigned smtpin_processes; /* 0: one per core */
 	bool log_json;

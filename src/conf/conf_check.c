@@ -208,24 +208,32 @@ static int check_domain(struct conf_reader *r, struct conf_domain *d)
 	return result;
 }
 
-static int check_trust_anchor(struct conf_reader *r)
+static int check_readable(struct conf_reader *r, str path, const char *option, const char *instead)
 {
-	const struct conf *c = r->conf;
 	char *text = NULL;
 	size_t bytes;
-	int result;
+	int result = conf_read_whole(path.p, CONF_PEM_MAX, &text, &bytes);
 
-	if (c->dns.trust_anchor.n == 0)
-		return 0;
-	result = conf_read_whole(c->dns.trust_anchor.p, CONF_PEM_MAX, &text, &bytes);
 	free(text);
 	if (result < 0)
-		return conf_fail(r, conf_line_of(r, c, "trust_anchor"),
-				 "trust_anchor \"%.*s\" cannot be read: %s; correct the path, or "
-				 "leave it out "
-				 "for the built-in one",
-				 SHOW(c->dns.trust_anchor), strerror(-result));
+		return conf_fail(
+			r, conf_line_of(r, r->conf, option),
+			"%s \"%.*s\" cannot be read: %s; correct the path, or leave it out for %s",
+			option, SHOW(path), strerror(-result), instead);
 	return 0;
+}
+
+static int check_files(struct conf_reader *r)
+{
+	const struct conf *c = r->conf;
+	int result = 0;
+
+	if (c->dns.trust_anchor.n > 0)
+		result = check_readable(r, c->dns.trust_anchor, "trust_anchor", "the built-in one");
+	/* A system without that package verifies nobody, and works. */
+	if (result == 0 && !str_eq(c->tls_ca, CONF_TLS_CA_DEFAULT))
+		result = check_readable(r, c->tls_ca, "tls_ca", "the system's");
+	return result;
 }
 
 int conf_check(struct conf_reader *r)
@@ -245,5 +253,5 @@ int conf_check(struct conf_reader *r)
 	for (size_t i = 0; i < c->domain_count && result == 0; i++)
 		if (c->domains[i].recipients == RECIPIENTS_FILE && !r->public_only)
 			result = conf_load_recipients(r, &c->domains[i]);
-	return result < 0 ? result : check_trust_anchor(r);
+	return result < 0 ? result : check_files(r);
 }

@@ -360,6 +360,13 @@ static int take_server(struct conf_reader *r, void *target, const struct conf_en
 	return 0;
 }
 
+static int take_tls_ca(struct conf_reader *r, void *target, const struct conf_entry *e)
+{
+	struct conf *c = target;
+
+	return take_path(r, e, &c->tls_ca);
+}
+
 static int take_trust_anchor(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
 	struct conf *c = target;
@@ -595,6 +602,17 @@ static int take_evidence(struct conf_reader *r, void *target, const struct conf_
 	return result;
 }
 
+static int take_primary_tls(struct conf_reader *r, void *target, const struct conf_entry *e)
+{
+	static const char *const words[] = { "may", "encrypt", "verify", NULL };
+	struct conf_domain *d = target;
+	unsigned value = 0;
+	int result = conf_take_word(r, e, words, "may, encrypt, verify", &value);
+
+	d->primary_tls = value;
+	return result;
+}
+
 static int take_filter(struct conf_reader *r, void *target, const struct conf_entry *e)
 {
 	static const char *const words[] = { "standard", "auth-only", "off", NULL };
@@ -625,6 +643,7 @@ const struct conf_option conf_options[] = {
 	{ SECTION_TOP, "aliases", LIST, take_alias },
 	{ SECTION_TOP, "addresses", LIST, take_own_address },
 	{ SECTION_TOP, "state_dir", ONE, take_state_dir },
+	{ SECTION_TOP, "tls_ca", ONE, take_tls_ca },
 	{ SECTION_TOP, "user", ONE, take_user },
 	{ SECTION_TOP, "log", ONE, take_log },
 	{ SECTION_TOP, "trusted", LIST, take_trusted },
@@ -667,6 +686,7 @@ const struct conf_option conf_options[] = {
 	{ SECTION_DOMAIN, "hold", ONE, take_hold },
 	{ SECTION_DOMAIN, "filter", ONE, take_filter },
 	{ SECTION_DOMAIN, "evidence", ONE, take_evidence },
+	{ SECTION_DOMAIN, "tls", ONE, take_primary_tls },
 	{ SECTION_DOMAIN, "checks", LIST, conf_take_check },
 	{ SECTION_CONSOLE, "address", ONE, take_console },
 };
@@ -678,6 +698,7 @@ const size_t conf_option_count = ELEMENTS(conf_options);
 static void set_defaults(struct conf *c)
 {
 	c->state_dir = CONF_STATE_DIR_DEFAULT;
+	c->tls_ca = CONF_TLS_CA_DEFAULT;
 	c->user = STR("locum");
 	c->limits.message_bytes = (uint64_t)50 << 20;
 	c->limits.sessions = 20000;

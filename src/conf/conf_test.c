@@ -26,6 +26,8 @@ static void describe_domain(struct buf *to, const struct conf_domain *d)
 		buf_addf(to, " evidence=%d", d->evidence);
 	if (d->unknown)
 		buf_addf(to, " unknown=%d", d->unknown);
+	if (d->primary_tls != PRIMARY_TLS_MAY)
+		buf_addf(to, " tls=%d", d->primary_tls);
 	for (size_t i = 0; i < d->address_count; i++)
 		buf_addf(to, " <%.*s>", STR_ARG(d->addresses[i]));
 }
@@ -85,6 +87,8 @@ static void describe(const struct conf *c, struct buf *to)
 	for (size_t i = 0; i < c->listen_count; i++)
 		describe_listen(to, &c->listen[i]);
 	describe_networks(to, "trusted", c->trusted, c->trusted_count);
+	if (str_index(c->tls_ca, '/') < 0)
+		buf_addf(to, " tls_ca=%s", c->tls_ca.p);
 	describe_addresses(to, "servers", c->dns.servers, c->dns.server_count);
 	buf_addf(to,
 		 " anchor=%s size=%llu sessions=%u/%u rcpt=%u hops=%u segment=%llu reserve=%llu",
@@ -344,6 +348,10 @@ static const struct value values[] = {
 	  " evidence=2\n" },
 	{ "evidence in a header only", DOMAIN("evidence = header"), " evidence=3\n" },
 	{ "no evidence", DOMAIN("evidence = none"), " evidence=4\n" },
+	{ "primaries may be reached in plain text", DOMAIN("tls = may"), "!tls=1" },
+	{ "never in plain text", DOMAIN("tls = encrypt"), "filter=0 tls=1" },
+	{ "only those that are who they should be", DOMAIN("tls = verify"), "filter=0 tls=2" },
+	{ "the authorities of primaries", WITH "tls_ca = \"list\"", "tls_ca=list" },
 	{ "filter off needs no note", DOMAIN("filter = off"), "!filter =" },
 	{ "filter auth-only is noted", DOMAIN("filter = auth-only"),
 	  "filter=1\n...\nthis version treats filter = \"auth-only\" (example.cz)" },

@@ -238,6 +238,7 @@ static Locum__ConfigDomain *pack_domain(struct arena *a, const struct conf *c,
 	d->hold = from->hold;
 	d->filter = from->filter;
 	d->evidence = from->evidence;
+	d->tls = from->primary_tls;
 	d->primary = ARENA_ARRAY(a, Locum__ConfigHop *, from->primary_count);
 	if (!d->primary || pack_mailboxes(a, from, &d->addresses) < 0 ||
 	    pack_effects(a, from, c->symbol_count, &d->effects) < 0)
@@ -281,6 +282,7 @@ static void pack_scalars(const struct conf *c, Locum__ConfigSnapshot *to)
 {
 	to->hostname = text_of(c->hostname);
 	to->state_dir = text_of(c->state_dir);
+	to->tls_ca = text_of(c->tls_ca);
 	to->user = text_of(c->user);
 	to->smtpin_processes = c->smtpin_processes;
 	to->log_json = c->log_json;
@@ -589,8 +591,8 @@ static int unpack_domain(struct conf *c, const Locum__ConfigDomain *from, struct
 
 	if (from->acceptance > ACCEPT_QUEUE || from->recipients > RECIPIENTS_FILE ||
 	    from->unknown > UNKNOWN_REFUSE || from->filter > FILTER_OFF ||
-	    from->evidence > EVIDENCE_NONE || from->hold <= 0 || from->n_primary == 0 ||
-	    !*from->name)
+	    from->evidence > EVIDENCE_NONE || from->tls > PRIMARY_TLS_VERIFY || from->hold <= 0 ||
+	    from->n_primary == 0 || !*from->name)
 		return -EPROTO;
 	to->acceptance = from->acceptance;
 	to->recipients = from->recipients;
@@ -598,6 +600,7 @@ static int unpack_domain(struct conf *c, const Locum__ConfigDomain *from, struct
 	to->hold = from->hold;
 	to->filter = from->filter;
 	to->evidence = from->evidence;
+	to->primary_tls = from->tls;
 	if (copy_text(c, from->name, &to->name) < 0 ||
 	    copy_text(c, from->recipients_path, &to->recipients_path) < 0)
 		return -ENOMEM;
@@ -646,7 +649,7 @@ static int unpack_scalars(struct conf *c, const Locum__ConfigSnapshot *from)
 		return -EPROTO;
 	if (copy_text(c, from->hostname, &c->hostname) < 0 ||
 	    copy_text(c, from->state_dir, &c->state_dir) < 0 ||
-	    copy_text(c, from->user, &c->user) < 0 ||
+	    copy_text(c, from->tls_ca, &c->tls_ca) < 0 || copy_text(c, from->user, &c->user) < 0 ||
 	    copy_text(c, from->trust_anchor, &c->dns.trust_anchor) < 0)
 		return -ENOMEM;
 	return 0;

@@ -17,6 +17,8 @@
 #define CONF_FILE_MAX ((size_t)4 << 20)
 #define CONF_RECIPIENTS_FILE_MAX ((size_t)16 << 20)
 #define CONF_PEM_MAX ((size_t)1 << 20)
+/* Of Debian's package ca-certificates. */
+#define CONF_TLS_CA_DEFAULT STR("/etc/ssl/certs/ca-certificates.crt")
 #define CONF_ARENA_MAX ((size_t)1 << 30)
 #define CONF_MAILBOX_MAX 320 /* 64 + "@" + 255, RFC 5321 §4.5.3.1 */
 /* sockaddr_un: what is left of 108 bytes before "/control.sock" */

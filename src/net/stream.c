@@ -391,7 +391,7 @@ int stream_accept_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *cont
 
 const char *stream_tls_version(const struct stream *s)
 {
-	return s->ssl ? SSL_get_version(s->ssl) : NULL;
+	return s->ssl && SSL_is_init_finished(s->ssl) ? SSL_get_version(s->ssl) : NULL;
 }
 
 const char *stream_tls_cipher(const struct stream *s)

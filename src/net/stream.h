@@ -64,7 +64,7 @@ int stream_connect_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *con
 /* The same as a server without STARTTLS before it: what is pending is the beginning of the handshake. -EPROTO
  * also for a client that sends more than a handshake can need. */
 int stream_accept_tls(struct task *tk, struct stream *s, struct ssl_ctx_st *context, nsec deadline);
-/* "TLSv1.3" and "TLS_AES_256_GCM_SHA384"; NULL without TLS. */
+/* "TLSv1.3" and "TLS_AES_256_GCM_SHA384"; NULL without TLS, or before its handshake is through. */
 const char *stream_tls_version(const struct stream *s);
 const char *stream_tls_cipher(const struct stream *s);
 /* As a server: the name that the client asked for (SNI), NULL: none; valid as long as the stream. Whatever it sent, at most

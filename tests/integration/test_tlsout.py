@@ -5,7 +5,7 @@ import hashlib
 import re
 import ssl
 
-from harness import Locum, check, make_message, send_one, sh, wait_until
+from harness import Client, Locum, check, make_message, send_one, sh, wait_until
 from peers import Fake, SignedDns
 from scenario import scenario
 
@@ -137,3 +137,89 @@ def dane(w):
         judge(node, p)
     check("host=mx.bogus.test" in (line(node, "route.tlsa_trouble", "bogus.test") or ""), "a bogus answer is not told")
     return f"{len(primaries)} outcomes"
+
+
+
+
+@scenario("tls = encrypt and verify: never less, the reason is told, no other domain of that primary waits", seconds=90)
+def option(w):
+    ca = Ca(w)
+    trusted = certificate(w, "trusted", "mx.good.test", ca)
+    good, bad, plain = w.host("good", 100), w.host("bad", 101), w.host("plain", 102)
+    fakes = {good: Fake(good, tls=trusted).up(), bad: Fake(bad, tls=certificate(w, "self", "mx.bad.test")).up(),
+             plain: Fake(plain).up()}
+    wants = {  # domain: its host, its tls, what is logged when it arrives, or why it waits
+        "verify-good.test": ("mx.good.test", "verify", "verified=pkix", None),
+        "verify-bad.test": ("mx.bad.test", "verify", None, "tls demands TLS with a verified host"),
+        "encrypt-bad.test": ("mx.bad.test", "encrypt", "verified=no", None),
+        "encrypt-plain.test": ("mx.plain.test", "encrypt", None, "STARTTLS is not offered"),
+        "may-plain.test": ("mx.plain.test", "may", "tls_policy=none", None),
+    }
+    dns = SignedDns(w.host("dns", 53), "mx2.backup.test. A 192.0.2.20\n" +
+                    "".join(f"mx.{h.name}.test. A {h.ip}\n" for h in fakes) +
+                    "".join(f"{d}. MX 10 {host}.\n" for d, (host, *_) in wants.items()))
+    mx2 = w.host("mx2", 20)
+    node = Locum(mx2, "mx2.backup.test", {d: f"tls = {tls}" for d, (_, tls, *_) in wants.items()},
+                 extra=f'tls_ca = "{ca.crt}"\ndns {{ servers = {{"192.0.2.53:53"}} trust_anchor = "{dns.anchor}" }}').start()
+    for d in wants:
+        send(w, mx2, d, d)
+    for d, (_, _, arrives, waits) in wants.items():
+        event = "delivery.delivered" if arrives else "delivery.deferred"
+        said = wait_until(lambda: line(node, event, d), 20, f"{d}: no {event}", lambda: node.log()[-1500:])
+        check((arrives or waits) in said, f"{d}: another outcome", said)
+    check(
+          [m[1] for m in fakes[plain].messages] == [["r@may-plain.test"]], "mail left in plain text",
+          fakes[plain].messages)
+    check([m[1] for m in fakes[bad].messages] == [["r@encrypt-bad.test"]], "mail left to an unverified host")
+    down = [r for r in node.status()["destinations"] if r["state"] != "up"]
+    check(not down, "a primary is down because one domain asks more of it", down)
+    # What waits leaves once the primary is in order.
+    fakes[plain].tls = certificate(w, "plain", "mx.plain.test")
+    node.command("flush", "encrypt-plain.test")
+    wait_until(lambda: line(node, "delivery.delivered", "encrypt-plain.test"), 30, "not delivered once TLS is there")
+
+
+@scenario("requiretls: only to a verified host whose name is beyond doubt; else held with the reason", seconds=90)
+def requiretls(w):
+    ca = Ca(w)
+    octet = iter(range(100, 200))
+    primaries = []
+    for name, authority, records, zone, words in (
+            ("dane", None, True, "test", None), ("pkix", ca, False, "test", None),
+            ("unknown", None, False, "test", "certificate that could not be verified"),
+            ("unsigned", ca, False, "insecure.test", "found by DNS without DNSSEC")):
+        crt = certificate(w, name, f"mx.{name}.{zone}", authority)
+        p = Primary(name, w.host(name, next(octet)), crt, [tlsa(3, 1, crt[0])] if records else [], zone=zone, words=words)
+        p.fake.extensions.append("REQUIRETLS")
+        primaries.append(p)
+    dns = SignedDns(w.host("dns", 53), "mx2.backup.test. A 192.0.2.20\n" +
+                    "".join(p.zone() for p in primaries if not p.insecure),
+                    insecure="".join(p.zone() for p in primaries if p.insecure))
+    mx2 = w.host("mx2", 20)
+    node = Locum(mx2, "mx2.backup.test", {p.domain: "acceptance = queue" for p in primaries},
+                 tls=w.certificate("mx2.backup.test"),
+                 extra=f'tls_ca = "{ca.crt}"\ndns {{ servers = {{"192.0.2.53:53"}} trust_anchor = "{dns.anchor}" }}').start()
+    wait_until(lambda: all(p.fake.sessions for p in primaries), 20, "the primaries are not looked at")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def offered():
+        c = Client(w.client, mx2.ip)
+        c.cmd("STARTTLS")
+        c.sock = context.wrap_socket(c.sock)
+        c.file = c.sock.makefile("rb")
+        return c if "REQUIRETLS" in c.cmd("EHLO client.src.test")[1] else c.close()
+    c = wait_until(offered, 20, "REQUIRETLS is not offered")
+    for p in primaries:
+        wait_until(lambda: c.cmd("MAIL FROM:<s@src.test> REQUIRETLS")[0] == 250 and
+                   (c.cmd(f"RCPT TO:<r@{p.domain}>")[0] == 250 or c.cmd("RSET")[0] != 250), 20, f"{p.name}: not taken")
+        check(c.data(make_message(p.name, rcpt=f"r@{p.domain}"))[0] == 250, "not taken")
+    for p in primaries:
+        if p.words:
+            said = wait_until(lambda: line(node, "delivery.host_lacks", p.domain), 20, f"{p.name}: not judged")
+            check(p.words in said, f"{p.name}: another reason", said)
+            check(not p.fake.lines("MAIL"), f"{p.name}: sent all the same")
+        else:
+            wait_until(lambda: p.fake.messages, 20, f"{p.name}: not delivered", lambda: node.log()[-1500:])
+            check("REQUIRETLS" in p.fake.messages[0][0], f"{p.name}: not passed on", p.fake.messages[0][0])
+    check(node.status()["messages_held"] == 2, "not held")

@@ -208,7 +208,7 @@ static int handshake(struct task *tk, struct conn *c, const struct conn_tls *tls
 static bool is_good_enough(const struct conn *c, const struct conn_tls *tls)
 {
 	return tls->demand != TLS_VERIFY || c->verdict.verified != TLS_VERIFIED_NOT ||
-	       (tls->expect && tls->expect->tlsa_count > 0 && c->verdict.tlsa_used == 0);
+	       (tls->may_be_anybody && c->verdict.tlsa_used == 0);
 }
 
 /* RFC 7435: encryption is better than none, none is better than no mail; unless it is demanded. */

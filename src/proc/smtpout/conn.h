@@ -49,6 +49,7 @@ enum tls_demand {
 struct conn_tls {
 	struct ssl_ctx_st *context;
 	enum tls_demand demand;
+	bool may_be_anybody;             /* where all TLSA records turn out to be malformed */
 	const char *because;             /* who demands it, in words: "DANE" */
 	const struct tls_expect *expect; /* NULL: the host's name, if it has one */
 };

@@ -110,6 +110,21 @@ static void consider(struct search *s, const struct contact *contact)
 		s->best = *contact;
 }
 
+static enum tls_demand demand_of(const struct search *s)
+{
+	return s->o->demand ? s->o->demand(s->o, s->domain) : TLS_MAY;
+}
+
+/* What it says of the destination that this host was of no use. Where other domains may use it, it is not down. */
+static Locum__Attempt attempt_of(enum conn_result result, const struct tls_policy *policy)
+{
+	if (result == CONN_SILENT)
+		return LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE;
+	if (result == CONN_TLS_LACKING && policy->of_domain)
+		return LOCUM__ATTEMPT__ATTEMPT_ANSWERED;
+	return LOCUM__ATTEMPT__ATTEMPT_REFUSING;
+}
+
 /* Greets the host that was dialled. The connection, or NULL; s->more: dial again, the same host or
  * the next. */
 static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
@@ -125,7 +140,7 @@ static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
 		return NULL;
 	d->fd = -1;
 	c->ends = s->ends;
-	tls_policy_make(s->domain, d, s->arena, &policy);
+	tls_policy_make(s->domain, demand_of(s), d, s->arena, &policy);
 	policy.tls.context = s->o->tls;
 	c->policy = tls_source_name(policy.source);
 	c->secure_name = d->secure;
@@ -145,10 +160,7 @@ static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
 	s->more = s->start < d->count;
 	if (result == CONN_READY)
 		return TAKE(c);
-	describe(c, s->arena,
-		 result == CONN_SILENT ? LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE
-				       : LOCUM__ATTEMPT__ATTEMPT_REFUSING,
-		 &contact);
+	describe(c, s->arena, attempt_of(result, &policy), &contact);
 	consider(s, &contact);
 	return NULL;
 }
@@ -270,6 +282,17 @@ static bool deliver_rest(struct task *tk, struct outbound *o, struct conn *c, st
 	return true;
 }
 
+/* One that another domain opened may be less than this one needs. */
+static struct conn *take_pooled(struct search *s)
+{
+	struct conn *c = pool_take(&s->o->pool, s->domain);
+
+	if (!c || tls_policy_fits(c, s->domain, demand_of(s)))
+		return c;
+	pool_give(&s->o->pool, c);
+	return NULL;
+}
+
 /* What is said on a connection once the client was introduced, or could not be (never ELSEWHERE); the
  * outputs of h say how it went. */
 typedef void say_fn(struct task *tk, struct conn *c, struct handover *h, enum introduced how,
@@ -296,7 +319,7 @@ static enum introduced introduce_on(struct task *tk, struct search *s, struct co
 static struct conn *converse(struct task *tk, struct search *s, struct handover *h, say_fn *say,
 			     void *arg, struct contact *ret_contact)
 {
-	struct conn *c = pool_take(&s->o->pool, s->domain);
+	struct conn *c = take_pooled(s);
 	struct contact lacking = { 0 };
 	enum introduced how;
 
@@ -343,6 +366,15 @@ static void say_all(struct task *tk, struct conn *c, struct handover *h, enum in
 		introduce_settle(c, how, h);
 }
 
+/* The hosts are there, but not as this domain needs them: its mail waits, and nobody else's. */
+static void defer_all(struct handover *h, str why)
+{
+	for (size_t i = 0; i < h->recipient_count; i++) {
+		h->recipients[i].outcome = LOCUM__OUTCOME__OUTCOME_DEFERRED;
+		h->recipients[i].reply = arena_str(h->arena, str_first(why, h->reply_bytes_max));
+	}
+}
+
 void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct handover *h,
 		      struct contact *ret_contact)
 {
@@ -354,8 +386,11 @@ void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct ha
 			    .more = true };
 	struct conn *c = converse(tk, &s, h, say_all, NULL, ret_contact);
 
-	if (!c)
+	if (!c) {
+		if (ret_contact->attempt == LOCUM__ATTEMPT__ATTEMPT_ANSWERED && !h->lacking)
+			defer_all(h, ret_contact->text);
 		return;
+	}
 	while (deliver_rest(tk, o, c, h))
 		describe(c, h->arena, h->attempt, ret_contact);
 	ret_contact->text = arena_str(h->arena, str_of(h->text));

@@ -58,6 +58,8 @@ struct outbound {
 	struct loop *loop;
 	struct dialer *dialer;
 	struct ssl_ctx_st *tls; /* NULL: no STARTTLS */
+	/* What the domain is configured to need; NULL: nothing. */
+	enum tls_demand (*demand)(const struct outbound *o, str domain);
 	/* conn_limits_delivery and conn_limits_live, but in tests */
 	const struct conn_limits *limits, *live_limits;
 	char our_name[CONN_HOST_MAX];

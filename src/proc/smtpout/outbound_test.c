@@ -24,11 +24,13 @@ struct outbound_case {
 	const char *text;
 	const char *starts; /* from where netd was asked to dial, a digit each */
 	bool encrypted;
+	bool must_encrypt;      /* the domain's option */
 	Locum__Attempt no_dial; /* what the dialer says instead of dialling */
 };
 
 #define HELLO ">220 mx", "<*EHLO", ">250-mx", ">250 PIPELINING"
 #define HELLO_TLS ">220 mx", "<*EHLO", ">250-mx", ">250-STARTTLS", ">250 PIPELINING"
+#define HELLO_AGAIN "<*EHLO", ">250-mx", ">250 PIPELINING"
 #define MESSAGE                                                                                    \
 	"<MAIL FROM:<s@x>", "<RCPT TO:<a@y>", "<DATA", ">250 ok", ">250 ok", ">354 go", "dot",     \
 		">250 taken"
@@ -59,6 +61,37 @@ static const struct outbound_case cases[] = {
 	  .attempt = LOCUM__ATTEMPT__ATTEMPT_ANSWERED,
 	  .outcome = DELIVERED,
 	  .dialled = "A" },
+	{ "where the domain demands TLS, a host without it is passed over",
+	  { { { HELLO } }, { { HELLO_TLS, "<STARTTLS", ">220 go", "tls", HELLO_AGAIN, MESSAGE } } },
+	  2,
+	  1,
+	  .tls = true,
+	  .must_encrypt = true,
+	  .attempt = LOCUM__ATTEMPT__ATTEMPT_ANSWERED,
+	  .outcome = DELIVERED,
+	  .dialled = "AB",
+	  .encrypted = true },
+	{ "with no other the message waits, and the primary is not down",
+	  { { { HELLO }, { HELLO } } },
+	  1,
+	  2,
+	  .tls = true,
+	  .must_encrypt = true,
+	  .attempt = LOCUM__ATTEMPT__ATTEMPT_ANSWERED,
+	  .outcome = LOCUM__OUTCOME__OUTCOME_DEFERRED,
+	  .dialled = "AA",
+	  .text = "STARTTLS is not offered, and the domain's option tls demands TLS" },
+	{ "a broken handshake is not gone without there, now or next time",
+	  { { { HELLO_TLS, "<STARTTLS", ">220 go", ">nonsense", "close" },
+	      { HELLO_TLS, "<STARTTLS", ">220 go", ">nonsense", "close" } } },
+	  1,
+	  2,
+	  .tls = true,
+	  .must_encrypt = true,
+	  .attempt = LOCUM__ATTEMPT__ATTEMPT_ANSWERED,
+	  .outcome = LOCUM__OUTCOME__OUTCOME_DEFERRED,
+	  .dialled = "AA",
+	  .text = "TLS handshake" },
 	{ "a pooled connection that died is replaced silently",
 	  { { { HELLO, MESSAGE, "close" }, { HELLO, MESSAGE } } },
 	  1,
@@ -360,6 +393,13 @@ static void check(const struct world *w, const struct contact *contact, Locum__O
 		fail_msg("%s: TLS %d", k->requirement, !k->encrypted);
 }
 
+static enum tls_demand must_encrypt(const struct outbound *o, str domain)
+{
+	(void)o;
+	(void)domain;
+	return TLS_ENCRYPT;
+}
+
 static void outbound_task(struct task *tk, void *arg)
 {
 	struct world *w = arg;
@@ -372,6 +412,7 @@ static void outbound_task(struct task *tk, void *arg)
 	assert_int_equal(outbound_init(o, task_loop(tk), &w->dialer,
 				       w->k->tls ? w->client_tls : NULL, STR("locum.example")),
 			 0);
+	o->demand = w->k->must_encrypt ? must_encrypt : NULL;
 	if (w->k->probe) {
 		outbound_probe(tk, o, STR("y.example"), &arena, &contact);
 		assert_int_equal(contact.attempt, LOCUM__ATTEMPT__ATTEMPT_ANSWERED);

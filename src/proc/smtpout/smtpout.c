@@ -1,14 +1,20 @@
 #include "proc/smtpout/smtpout.h"
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "net/tls.h"
 #include "proc/smtpout/learn.h"
+#include "task/sys.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
 
 /* How long what is in progress may still take once we are told to stop. */
 #define FINISH_TIME (30 * NSEC_S)
 #define QUIT_TIME (3 * NSEC_S)
 #define REPLY_TIME NSEC_MINUTE
 #define DECLINE_TIME NSEC_S
+#define AUTHORITY_BYTES_MAX ((size_t)4 << 20)
 
 void smtpout_fill_host(Locum__Host *to, const struct contact *contact)
 {
@@ -132,13 +138,70 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 	}
 }
 
+struct authorities {
+	str pem;
+	struct ssl_ctx_st *context;
+	int result;
+};
+
+static void make_context(void *arg)
+{
+	struct authorities *a = arg;
+
+	a->result = tls_client_new(a->pem, &a->context);
+}
+
+static int read_authorities(const char *path, char *to, size_t size)
+{
+	_cleanup_(closep) int fd = sys_open_at(AT_FDCWD, path, O_RDONLY, 0);
+	ssize_t n = fd < 0 ? fd : sys_read_at(fd, to, size, 0);
+
+	return n == (ssize_t)size ? -EFBIG : (int)n;
+}
+
+/* Without them only DANE can verify a host; what must be verified otherwise waits. */
+static int load_authorities(struct task *tk, struct smtpout *so, const struct conf *conf)
+{
+	_cleanup_(freep) char *bytes = malloc(AUTHORITY_BYTES_MAX);
+	struct authorities a = { 0 };
+	int n;
+
+	so->tls_ca = strndup(conf->tls_ca.n ? conf->tls_ca.p : "", conf->tls_ca.n);
+	if (!bytes || !so->tls_ca)
+		return -ENOMEM;
+	n = read_authorities(so->tls_ca, bytes, AUTHORITY_BYTES_MAX);
+	a.pem = str_mem(bytes, (size_t)MAX(n, 0));
+	task_on_main_stack(tk, make_context, &a);
+	if (n < 0 || a.result == -EINVAL) {
+		log_warn("tls_ca.unusable", K_Z("tls_ca", so->tls_ca), K_ERR(n < 0 ? n : a.result));
+		a.pem = STR_NONE;
+		if (a.result == -EINVAL)
+			task_on_main_stack(tk, make_context, &a);
+	}
+	so->tls = a.context;
+	return a.result;
+}
+
 static int acquire(struct task *tk, struct worker *w, struct sandbox_request *request)
 {
 	struct smtpout *so = w->arg;
 
-	(void)tk;
 	(void)request;
-	return tls_client_new(STR_NONE, &so->tls);
+	so->conf = &w->conf;
+	return load_authorities(tk, so, w->conf);
+}
+
+static enum tls_demand demand(const struct outbound *o, str domain)
+{
+	static const enum tls_demand of[] = {
+		[PRIMARY_TLS_MAY] = TLS_MAY,
+		[PRIMARY_TLS_ENCRYPT] = TLS_ENCRYPT,
+		[PRIMARY_TLS_VERIFY] = TLS_VERIFY,
+	};
+	const struct smtpout *so = CONTAINER(o, struct smtpout, outbound);
+	const struct conf_domain *d = conf_domain(*so->conf, domain);
+
+	return d ? of[d->primary_tls] : TLS_MAY;
 }
 
 static int serve(struct task *tk, struct worker *w)
@@ -154,9 +217,10 @@ static int serve(struct task *tk, struct worker *w)
 	signal_init(&so->netd_came);
 	so->netd_wait = DIAL_NETD_WAIT;
 	r = lives_init(so);
-	return r < 0 ? r
-		     : outbound_init(&so->outbound, w->loop, &so->dialer, so->tls,
-				     w->conf->hostname);
+	if (r == 0)
+		r = outbound_init(&so->outbound, w->loop, &so->dialer, so->tls, w->conf->hostname);
+	so->outbound.demand = demand;
+	return r;
 }
 
 static void reconfigured(struct task *tk, struct worker *w)
@@ -165,6 +229,10 @@ static void reconfigured(struct task *tk, struct worker *w)
 
 	(void)tk;
 	str_copy(w->conf->hostname, so->outbound.our_name, sizeof(so->outbound.our_name));
+	if (!str_eq(w->conf->tls_ca, str_of(so->tls_ca)))
+		/* The sandbox is closed: another file can be read by another life only. */
+		log_warn("tls_ca.restart_needed", K("tls_ca", w->conf->tls_ca),
+			 K_Z("in_use", so->tls_ca));
 	pool_empty(&so->outbound.pool);
 }
 
@@ -212,6 +280,7 @@ static void finish(struct task *tk, struct worker *w)
 	outbound_close(tk, &so->outbound, task_in(tk, QUIT_TIME));
 	outbound_done(&so->outbound);
 	tls_context_freep(&so->tls);
+	free(so->tls_ca);
 }
 
 const struct worker_hooks smtpout_hooks = {

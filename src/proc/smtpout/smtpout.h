@@ -18,6 +18,8 @@ struct smtpout {
 	uint64_t spoold_life;   /* counts its restarts: replies go to the one that asked */
 	struct dialer dialer;
 	struct ssl_ctx_st *tls;
+	struct conf *const *conf; /* the newest */
+	char *tls_ca;             /* path of the authorities that are in use */
 	struct outbound outbound;
 	struct lives lives;
 	const struct worker *worker; /* whose conf is the newest */

@@ -10,6 +10,8 @@ const char *tls_source_name(enum tls_source source)
 		return "none";
 	case TLS_BY_DANE:
 		return "dane";
+	case TLS_BY_OPTION:
+		return "option";
 	}
 	return "?";
 }
@@ -47,8 +49,29 @@ static void expect_dane(str domain, const struct dialled *d, struct arena *arena
 			e->tlsa[e->tlsa_count++] = d->tlsa[i];
 }
 
-void tls_policy_make(str domain, const struct dialled *d, struct arena *arena,
-		     struct tls_policy *ret)
+static bool is_within(str host, str domain)
+{
+	return str_case_eq(host, domain) ||
+	       (host.n > domain.n && host.p[host.n - domain.n - 1] == '.' &&
+		str_case_ends(host, domain));
+}
+
+static void expect_pkix(str domain, enum tls_demand demand, const struct dialled *d,
+			struct arena *arena, struct tls_expect *e)
+{
+	bool named = !is_literal(d->host);
+
+	if (named)
+		e->server_name = arena_str(arena, d->host).p;
+	/* Where nothing is demanded the log still says whether it was the host that DNS named. */
+	if (named && (demand != TLS_VERIFY || d->secure || is_within(d->host, domain)))
+		add_name(e, arena, d->host);
+	if (demand == TLS_VERIFY)
+		add_name(e, arena, domain);
+}
+
+void tls_policy_make(str domain, enum tls_demand least, const struct dialled *d,
+		     struct arena *arena, struct tls_policy *ret)
 {
 	struct tls_expect *e = &ret->expect;
 
@@ -59,10 +82,31 @@ void tls_policy_make(str domain, const struct dialled *d, struct arena *arena,
 		ret->tls.because = "DANE";
 		expect_dane(domain, d, arena, e);
 		ret->tls.demand = e->tlsa_count > 0 ? TLS_VERIFY : TLS_ENCRYPT;
-		return;
+		ret->tls.may_be_anybody = least != TLS_VERIFY;
 	}
-	if (!is_literal(d->host)) {
-		add_name(e, arena, d->host);
-		e->server_name = e->name_count ? e->name[0] : NULL;
+	if (least > ret->tls.demand) {
+		ret->source = TLS_BY_OPTION;
+		ret->of_domain = true;
+		ret->tls.because = "the domain's option tls";
+		ret->tls.demand = least;
 	}
+	if (e->tlsa_count == 0) {
+		*e = (struct tls_expect){ 0 };
+		expect_pkix(domain, ret->tls.demand, d, arena, e);
+	}
+}
+
+bool tls_policy_fits(const struct conn *c, str domain, enum tls_demand least)
+{
+	switch (least) {
+	case TLS_MAY:
+		return true;
+	case TLS_ENCRYPT:
+		return stream_tls_version(&c->stream) != NULL;
+	case TLS_VERIFY:
+		return c->verdict.verified == TLS_VERIFIED_DANE ||
+		       (c->verdict.verified == TLS_VERIFIED_PKIX &&
+			(c->secure_name || is_within(str_of(c->host), domain)));
+	}
+	return false;
 }

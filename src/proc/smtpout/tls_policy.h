@@ -4,7 +4,10 @@
  *
  *	usable TLSA records     TLS, and the host verified by them; nothing else will do
  *	only unusable ones      TLS, whoever the host is (RFC 7672 §2.2)
- *	none                    as the domain is configured; by default as much as can be had
+ *	none                    as much as can be had
+ *
+ * The domain's own option (`tls` in locum.conf) can only ask for more. Who verifies by PKIX must know the right name:
+ * the host's, where it is configured, came with DNSSEC, or lies within the domain; and the domain's own.
  */
 #pragma once
 
@@ -13,17 +16,20 @@
 struct arena;
 struct dialled;
 
-enum tls_source { TLS_BY_NOBODY, TLS_BY_DANE };
+enum tls_source { TLS_BY_NOBODY, TLS_BY_DANE, TLS_BY_OPTION };
 
 /* conn_tls without its context. */
 struct tls_policy {
 	enum tls_source source;
+	bool of_domain; /* other domains ask less of the same host: it is not to blame */
 	struct conn_tls tls;
 	struct tls_expect expect; /* tls.expect points here */
 };
 
 /* The strings are those of *d and of the arena, or static. */
-void tls_policy_make(str domain, const struct dialled *d, struct arena *arena,
-		     struct tls_policy *ret);
-/* For the log: "dane", "none". */
+void tls_policy_make(str domain, enum tls_demand least, const struct dialled *d,
+		     struct arena *arena, struct tls_policy *ret);
+/* Will this connection, opened for another message, do for the domain? */
+bool tls_policy_fits(const struct conn *c, str domain, enum tls_demand least);
+/* For the log: "dane", "option", "none". */
 const char *tls_source_name(enum tls_source source);

@@ -139,6 +139,57 @@ static const struct tls_case cases[] = {
 	  TLS_PROBLEM_HOST_MISMATCH,
 	  .no_records = true,
 	  .trusted = true },
+	{ "tls = encrypt: never in plain text",
+	  WITHOUT_TLS,
+	  { NULL },
+	  LACKING,
+	  .why = "STARTTLS is not offered, and the domain's option tls demands TLS",
+	  .configured = TLS_ENCRYPT,
+	  .no_records = true },
+	{ "tls = encrypt: with anybody",
+	  SELF,
+	  { NULL },
+	  READY,
+	  NOT,
+	  TLS_PROBLEM_NOT_TRUSTED,
+	  .configured = TLS_ENCRYPT,
+	  .no_records = true },
+	{ "tls = verify: not with anybody",
+	  SELF,
+	  { NULL },
+	  LACKING,
+	  NOT,
+	  TLS_PROBLEM_NOT_TRUSTED,
+	  .configured = TLS_VERIFY,
+	  .no_records = true },
+	{ "tls = verify: an authority will do",
+	  SIGNED,
+	  { NULL },
+	  READY,
+	  TLS_VERIFIED_PKIX,
+	  .configured = TLS_VERIFY,
+	  .no_records = true,
+	  .trusted = true },
+	{ "tls = verify: DANE will do",
+	  SELF,
+	  { "311 leaf" },
+	  READY,
+	  DANE,
+	  .configured = TLS_VERIFY },
+	{ "tls = verify: records that cannot be used verify nobody",
+	  SELF,
+	  { "111 leaf" },
+	  LACKING,
+	  NOT,
+	  TLS_PROBLEM_NOT_TRUSTED,
+	  .configured = TLS_VERIFY },
+	{ "tls = verify: nor do malformed ones",
+	  SELF,
+	  { "300 short" },
+	  LACKING,
+	  NOT,
+	  TLS_PROBLEM_NOT_TRUSTED,
+	  .configured = TLS_VERIFY },
 	{ "nor past its time",
 	  SIGNED_EXPIRED,
 	  { NULL },
@@ -235,7 +286,7 @@ static void tls_task(struct task *tk, void *arg)
 	d.dane = !k->no_records;
 	for (int i = 0; i < 3 && k->tlsa[i]; i++)
 		add_record(run, &d, k->tlsa[i]);
-	tls_policy_make(STR("example"), &d, &arena, &policy);
+	tls_policy_make(STR("example"), k->configured, &d, &arena, &policy);
 	policy.tls.context = context;
 	assert_int_equal(conn_new(task_loop(tk),
 				  fake_server_start(task_loop(tk), &server,
@@ -293,21 +344,66 @@ static void names(void **state)
 
 	(void)state;
 	arena_init(&arena, 10000);
+	d.tlsa[d.tlsa_count++] =
+		(struct tls_tlsa){ 3, 1, 1, STR("0123456789abcdef0123456789abcdef") };
 	d.mx = true;
-	tls_policy_make(STR("example"), &d, &arena, &p);
+	tls_policy_make(STR("example"), TLS_MAY, &d, &arena, &p);
 	assert_int_equal(p.expect.name_count, 2);
 	assert_string_equal(p.expect.server_name, "real.example");
 	assert_string_equal(p.expect.name[1], "mx.example");
 	d.secure = true;
-	tls_policy_make(STR("example"), &d, &arena, &p);
+	tls_policy_make(STR("example"), TLS_MAY, &d, &arena, &p);
 	assert_int_equal(p.expect.name_count, 3);
 	assert_string_equal(p.expect.name[2], "example");
 	d = (struct dialled){ .host = STR("2001:db8::1") };
-	tls_policy_make(STR("example"), &d, &arena, &p);
+	tls_policy_make(STR("example"), TLS_MAY, &d, &arena, &p);
 	assert_int_equal(p.expect.name_count, 0);
 	assert_null(p.expect.server_name);
 	assert_int_equal(p.tls.demand, TLS_MAY);
 	arena_done(&arena);
+}
+
+/* With tls = verify: which names are beyond doubt. */
+static void verified_names(void **state)
+{
+	struct dialled d = { .host = STR("mx.elsewhere"), .mx = true };
+	struct tls_policy p;
+	struct arena arena;
+
+	(void)state;
+	arena_init(&arena, 10000);
+	tls_policy_make(STR("example"), TLS_VERIFY, &d, &arena, &p);
+	assert_int_equal(p.expect.name_count, 1); /* DNS may have made up the host */
+	assert_string_equal(p.expect.name[0], "example");
+	assert_string_equal(p.expect.server_name, "mx.elsewhere");
+	assert_true(p.of_domain);
+	d.secure = true;
+	tls_policy_make(STR("example"), TLS_VERIFY, &d, &arena, &p);
+	assert_string_equal(p.expect.name[0], "mx.elsewhere");
+	d = (struct dialled){ .host = STR("MX.Example"), .mx = true };
+	tls_policy_make(STR("example"), TLS_VERIFY, &d, &arena, &p);
+	assert_string_equal(p.expect.name[0], "MX.Example");
+	d.host = STR("mx.notexample");
+	tls_policy_make(STR("example"), TLS_VERIFY, &d, &arena, &p);
+	assert_string_equal(p.expect.name[0], "example");
+	arena_done(&arena);
+}
+
+static void a_pooled_connection_fits(void **state)
+{
+	struct conn c = { .host = "mx.example" };
+
+	(void)state;
+	assert_true(tls_policy_fits(&c, STR("example"), TLS_MAY));
+	assert_false(tls_policy_fits(&c, STR("example"), TLS_ENCRYPT));
+	assert_false(tls_policy_fits(&c, STR("example"), TLS_VERIFY));
+	c.verdict.verified = TLS_VERIFIED_PKIX;
+	assert_true(tls_policy_fits(&c, STR("example"), TLS_VERIFY));
+	assert_false(tls_policy_fits(&c, STR("other"), TLS_VERIFY));
+	c.secure_name = true;
+	assert_true(tls_policy_fits(&c, STR("other"), TLS_VERIFY));
+	c = (struct conn){ .verdict.verified = TLS_VERIFIED_DANE };
+	assert_true(tls_policy_fits(&c, STR("other"), TLS_VERIFY));
 }
 
 int main(void)
@@ -315,6 +411,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(handshakes),
 		cmocka_unit_test(names),
+		cmocka_unit_test(verified_names),
+		cmocka_unit_test(a_pooled_connection_fits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
