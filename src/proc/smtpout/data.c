@@ -256,8 +256,8 @@ int data_send(struct task *tk, struct transaction *t)
 	bool go = false;
 	int r;
 
-	t->chunked = h->body_binarymime ||
-		     (ehlo_offers(&t->c->ehlo, EHLO_CHUNKING) && ends_without_line_end(h));
+	t->chunked = h->body_binarymime || (ehlo_offers(&t->c->ehlo, EHLO_CHUNKING) &&
+					    (h->in_haste || ends_without_line_end(h)));
 	r = t->chunked ? ask_chunk(tk, t, &go) : ask_data(tk, t, &go);
 	if (r < 0 || !go)
 		return r;

@@ -42,13 +42,18 @@ static void retire(struct live *l)
 	signal_raise(&ls->changed);
 }
 
+void live_leave_alone(struct live *l)
+{
+	if (l->over && !l->busy && !l->placing)
+		retire(l);
+}
+
 static void forget(struct live *l)
 {
 	if (l->over)
 		return;
 	l->over = true;
-	if (!l->busy)
-		retire(l);
+	live_leave_alone(l);
 }
 
 static void live_free(struct live *l)
@@ -82,7 +87,8 @@ static struct live *add(struct smtpout *so, struct channel *ch, uint64_t number)
 	arena_init(&l->arena, LIVE_ARENA_MAX);
 	arena_init(&l->scratch, LIVE_SCRATCH_MAX);
 	l->handover.arena = &l->scratch;
-	l->handover.keep_lines = true;
+	l->handover.keep_lines = l->handover.in_haste = true;
+	signal_init(&l->place_came);
 	l->handover.reply_bytes_max = CONN_TEXT_MAX;
 	if (map_insert(&ls->map, &l->link, key_hash(ls, ch, number)) < 0) {
 		free(l);
@@ -233,8 +239,7 @@ static void log_away(const struct live *l, const struct live_result *result)
 static void end_question(struct live *l)
 {
 	l->busy = false;
-	if (l->over)
-		retire(l);
+	live_leave_alone(l);
 }
 
 /* The connection waits for smtpin. */
@@ -255,11 +260,11 @@ static void ask_task(struct task *tk, void *arg)
 	struct live_result result = live_talk_ask(tk, l);
 	struct handover_recipient *to = &l->handover.recipients[l->handover.recipient_count - 1];
 
+	answer(tk, l, &result); /* first of all: a client waits */
 	if (result.way != LOCUM__LIVE_WAY__LIVE_REPLY)
 		log_away(l, &result);
 	else if (!to->accepted)
 		log_refused_recipient(l, to);
-	answer(tk, l, &result);
 	if (to->rcpt_reply.p && l->asked_domain.p)
 		learn_reply(tk, l->so, l->asked_domain.p, to->address, to->rcpt_reply);
 	if (result.way != LOCUM__LIVE_WAY__LIVE_REPLY) {
@@ -282,11 +287,11 @@ static void send_task(struct task *tk, void *arg)
 	struct live *l = arg;
 	struct live_result result = live_talk_send(tk, l);
 
+	answer(tk, l, &result);
 	if (result.way == LOCUM__LIVE_WAY__LIVE_AWAY)
 		log_away(l, &result);
 	else
 		log_message(l, &result);
-	answer(tk, l, &result);
 	live_talk_release(tk, l);
 	forget(l);
 	end_question(l);

@@ -10,6 +10,9 @@
  * its place in the primary's budget for LIVE_IDLE_TIME; after that both are given back and only the
  * envelope is kept: the next question begins the transaction anew.
  *
+ * The place is asked for while a pooled connection, which the primary has open anyway, hears MAIL and RCPT;
+ * without it no new connection is made, and nothing follows.
+ *
  * smtpin has read strangers' bytes: everything it says is checked and bounded here. The address book of
  * who may be asked is netd's, as for deliveries.
  *
@@ -60,6 +63,10 @@ struct live {
 	size_t recipients_max;
 
 	/* towards the primary */
+	struct gate gate; /* a new connection waits for the place */
+	bool placing;     /* a task asks for it … */
+	struct signal place_came;
+	str place_why;       /* … why it did not get it */
 	bool placed;         /* spoold gave it a place … */
 	uint64_t place_life; /* … this one (smtpout.spoold_life) */
 	uint64_t place;      /* its name there */
@@ -94,6 +101,9 @@ void lives_close(struct task *tk, struct smtpout *so);
 void lives_message(struct task *tk, struct smtpout *so, struct channel *ch, struct ipc_message *m);
 /* This smtpin is gone, and all its transactions with it. */
 void lives_forget(struct smtpout *so, struct channel *ch);
+
+/* A task is done with it: what is over is given back. */
+void live_leave_alone(struct live *l);
 
 /* --- live_talk.c: what the task of a question does --- */
 

@@ -27,8 +27,8 @@ static struct live_result in_their_words(const struct handover_recipient *to)
 
 static void leave_place(struct task *tk, struct live *l);
 
-/* 0, or *ret_why. */
-static int take_place(struct task *tk, struct live *l, str *ret_why)
+/* l->placed, or l->place_why. */
+static void take_place(struct task *tk, struct live *l)
 {
 	_cleanup_(ipc_message_done) struct ipc_message m = { 0 };
 	Locum__TakePlace take = LOCUM__TAKE_PLACE__INIT;
@@ -41,23 +41,59 @@ static int take_place(struct task *tk, struct live *l, str *ret_why)
 	take.place = l->place = ++so->lives.place_last;
 	l->place_life = life;
 	r = ipc_call(tk, so->spoold, &packet, -1, &m, task_in(tk, so->lives.place_wait));
-	if (r < 0) {
-		*ret_why =
+	if (r < 0)
+		l->place_why =
 			r == -EPIPE ? STR("spoold is not running") : STR("spoold did not answer");
-		/* Granted too late it would be nobody's, for ever. */
-		if (r == -ETIMEDOUT)
-			leave_place(tk, l);
-		return r;
+	else if (m.packet->body_case != LOCUM__PACKET__BODY_PLACE)
+		l->place_why = STR("spoold answered something else");
+	else if (m.packet->place->granted)
+		l->placed = true;
+	else
+		l->place_why = arena_str(&l->arena, str_of(m.packet->place->text));
+	/* Granted too late it would be nobody's, for ever. */
+	if (r == -ETIMEDOUT)
+		leave_place(tk, l);
+}
+
+static void place_task(struct task *tk, void *arg)
+{
+	struct live *l = arg;
+
+	take_place(tk, l);
+	l->placing = false;
+	signal_raise(&l->place_came);
+	live_leave_alone(l);
+}
+
+/* 0: it has its place; else l->place_why. */
+static int await_place(struct task *tk, struct live *l)
+{
+	while (l->placing) {
+		int r = signal_wait(tk, &l->place_came, NEVER); /* the task has a limit */
+
+		if (r < 0) {
+			l->place_why = STR("stopped by our own shutdown");
+			return r;
+		}
 	}
-	if (m.packet->body_case != LOCUM__PACKET__BODY_PLACE) {
-		*ret_why = STR("spoold answered something else");
-		return -EPROTO;
-	}
-	l->placed = m.packet->place->granted;
-	if (l->placed)
-		return 0;
-	*ret_why = arena_str(&l->arena, str_of(m.packet->place->text));
-	return -EBUSY;
+	return l->placed ? 0 : -EBUSY;
+}
+
+static int wait_at_gate(struct task *tk, struct gate *g)
+{
+	return await_place(tk, CONTAINER(g, struct live, gate));
+}
+
+static int ask_for_place(struct live *l)
+{
+	struct smtpout *so = l->so;
+
+	l->place_why = STR("out of memory");
+	l->gate.wait = wait_at_gate;
+	if (task_start(so->loop, &so->jobs, "live place", place_task, l) < 0)
+		return -ENOMEM;
+	l->placing = true;
+	return 0;
 }
 
 /* A spoold that came after the one that gave it knows of no place. */
@@ -133,20 +169,23 @@ static void note_attempt(struct live *l)
 /* Begins it with all recipients there are. 0 or *ret_why. */
 static int begin(struct task *tk, struct live *l, str *ret_why)
 {
-	int r = take_place(tk, l, ret_why);
+	int r = ask_for_place(l);
 
 	if (r < 0)
 		return r;
 	l->handover.attempt = LOCUM__ATTEMPT__ATTEMPT_NONE;
 	l->handover.lacking = false;
-	r = outbound_begin(tk, &l->so->outbound, l->domain, &l->handover, &l->arena,
+	r = outbound_begin(tk, &l->so->outbound, l->domain, &l->handover, &l->gate, &l->arena,
 			   &l->transaction, &l->contact);
 	l->open = r == 0;
 	/* It spoke to us, and whatever it said was an answer. */
 	if (l->open)
 		l->contact.attempt = LOCUM__ATTEMPT__ATTEMPT_ANSWERED;
 	*ret_why = l->contact.text;
-	return r;
+	if (await_place(tk, l) == 0)
+		return r;
+	*ret_why = l->place_why;
+	return -EBUSY;
 }
 
 /* One more recipient on the connection that is there. */

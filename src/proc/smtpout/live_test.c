@@ -13,7 +13,7 @@
  *	"send"    hands the message over        "away: …"              begins so
  *	"end"     LiveEnd                       ""                     no answer is due
  *	"idle"    waits longer than a connection is kept
- *	"full"    from now on spoold has no place
+ *	"full"    from now on spoold has no place; "room": it has again
  *	"away"    spoold goes away
  *	"gone"    smtpin goes away
  *	"silent"  from now on spoold answers nothing
@@ -262,7 +262,17 @@ static const struct live_case cases[] = {
 	  "D",
 	  .smtputf8 = true },
 
-	{ "a last line without an end goes by BDAT to a host that takes it",
+	{ "BDAT where it is taken: a round trip less",
+	  { { ">220 mx", "<*EHLO", ">250-mx", ">250-PIPELINING", ">250 CHUNKING", MAIL, RCPT("a"),
+	      OK, YES, "bdat", OK } },
+	  { ASK_A, { "send", "reply 250 2.1.0 ok" } },
+	  "D" },
+	{ "a message refused at BDAT leaves a transaction to be ended",
+	  { { ">220 mx", "<*EHLO", ">250-mx", ">250-PIPELINING", ">250 CHUNKING", MAIL, RCPT("a"),
+	      OK, YES, "bdat", ">550 5.7.1 spam", "<RSET", MAIL, RCPT("a"), ">250 ok", OK, YES } },
+	  { ASK_A, { "send", "reply 550 5.7.1 spam" }, ASK_A, { "end", "" } },
+	  "AA" },
+	{ "a last line without an end goes by BDAT as it is",
 	  { { ">220 mx", "<*EHLO", ">250-mx", ">250-PIPELINING", ">250 CHUNKING", MAIL, RCPT("a"),
 	      OK, YES, "bdat", OK } },
 	  { ASK_A, { "send", "reply 250 2.1.0 ok" } },
@@ -285,6 +295,24 @@ static const struct live_case cases[] = {
 	  { ASK_A, { "away", "" }, { "send", "reply 250 2.1.0 ok" } },
 	  "" },
 
+	{ "no place, and a pooled connection that heard MAIL meanwhile: it is ended there",
+	  { { TO_RCPT, "<DATA", GO, "dot", OK, MAIL, RCPT("a"), OK, YES, AGAIN } },
+	  { ASK_A,
+	    { "send", "reply 250 2.1.0 ok" },
+	    { "full", "" },
+	    { "a", "away: no room" },
+	    { "end", "" },
+	    { "room", "" },
+	    ASK_A,
+	    { "end", "" } },
+	  "DA" },
+	{ "spoold is too slow, and the connection does not wait for it for ever",
+	  { { TO_RCPT, "<DATA", GO, "dot", OK, MAIL, RCPT("a"), OK, YES } },
+	  { ASK_A,
+	    { "send", "reply 250 2.1.0 ok" },
+	    { "silent", "" },
+	    { "a", "away: spoold did not answer" } },
+	  "DA" },
 	{ "spoold does not answer: the place that it may give is left at once",
 	  { { 0 } },
 	  { { "silent", "" }, { "a", "away: spoold did not answer" } },
@@ -340,9 +368,15 @@ static const struct live_case cases[] = {
 	  { ASK_A, { "idle", "" }, { "b", "away: a recipient that was taken before" } },
 	  "AA" },
 	{ "no place any more",
-	  { { TO_RCPT } },
-	  { ASK_A, { "idle", "" }, { "full", "" }, { "send", "away: no room" } },
-	  "A" },
+	  { { TO_RCPT, AGAIN, "<RSET", ">250 ok", MAIL, RCPT("a"), OK, YES } },
+	  { ASK_A,
+	    { "idle", "" },
+	    { "full", "" },
+	    { "send", "away: no room" },
+	    { "room", "" },
+	    ASK_A,
+	    { "end", "" } },
+	  "AA" },
 
 	/* --- who leaves --- */
 	{ "LiveEnd gives the connection back",
@@ -736,6 +770,8 @@ static void say(struct task *tk, struct world *w, const char *what)
 		task_sleep(tk, 120 * NSEC_MS);
 	else if (strcmp(what, "full") == 0)
 		w->full = true;
+	else if (strcmp(what, "room") == 0)
+		w->full = false;
 	else if (strcmp(what, "silent") == 0)
 		w->silent = true;
 	else if (strncmp(what, "later ", 6) == 0)

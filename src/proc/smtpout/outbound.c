@@ -11,6 +11,7 @@ struct search {
 	const struct conn_limits *limits;
 	struct arena *arena;
 	nsec ends, address_wait;
+	struct gate *gate;   /* NULL: none */
 	struct contact best; /* the best explanation so far */
 	uint32_t start;
 	uint32_t at; /* the one that was dialled last */
@@ -206,6 +207,8 @@ static struct conn *dial(struct task *tk, struct search *s)
 /* A connection on which MAIL can be said, or NULL and s->best. */
 static struct conn *find(struct task *tk, struct search *s)
 {
+	if (s->gate && s->gate->wait(tk, s->gate) < 0)
+		return NULL;
 	while (s->more && s->dials++ < OUTBOUND_DIALS_MAX && task_now(tk) < s->ends) {
 		struct conn *c = dial(tk, s);
 
@@ -432,12 +435,14 @@ static void say_envelope(struct task *tk, struct conn *c, struct handover *h, en
 }
 
 int outbound_begin(struct task *tk, struct outbound *o, str domain, struct handover *h,
-		   struct arena *arena, struct transaction *t, struct contact *ret_contact)
+		   struct gate *gate, struct arena *arena, struct transaction *t,
+		   struct contact *ret_contact)
 {
 	struct first_words first = { t, 0 };
 	struct search s = { .o = o,
 			    .domain = domain,
 			    .limits = o->live_limits,
+			    .gate = gate,
 			    .arena = arena,
 			    .ends = task_in(tk, OUTBOUND_LIVE_MAX),
 			    .address_wait = OUTBOUND_LIVE_ADDRESS_MAX,

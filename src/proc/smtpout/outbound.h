@@ -54,6 +54,12 @@ struct dialer {
 		     struct arena *arena, struct dialled *ret);
 };
 
+/* What a new connection must wait for. */
+struct gate {
+	/* 0, or a negative errno: there is to be no new one, and the search ends. */
+	int (*wait)(struct task *tk, struct gate *g);
+};
+
 struct outbound {
 	struct loop *loop;
 	struct dialer *dialer;
@@ -93,11 +99,12 @@ void outbound_done(struct outbound *o);
 void outbound_deliver(struct task *tk, struct outbound *o, str domain, struct handover *h,
 		      struct contact *ret_contact);
 /* Says MAIL and RCPT for the recipients of h that are there, as outbound_deliver would, and leaves the
- * transaction open. 0: every recipient was answered or is lacking, *t goes on. Else *t is over and
+ * transaction open. On a connection of the pool at once, on a new one through the gate. 0: every recipient was answered or is lacking, *t goes on. Else *t is over and
  * *ret_contact says why: -EHOSTUNREACH, where no host got so far; -EOPNOTSUPP, where all recipients
  * are lacking; or the error of the transaction. The contact's texts are in `arena`. */
 int outbound_begin(struct task *tk, struct outbound *o, str domain, struct handover *h,
-		   struct arena *arena, struct transaction *t, struct contact *ret_contact);
+		   struct gate *gate, struct arena *arena, struct transaction *t,
+		   struct contact *ret_contact);
 /* Ends *t and gives its connection back. */
 void outbound_end(struct task *tk, struct outbound *o, struct transaction *t);
 /* Is the primary there and does it answer EHLO? Always by a new connection, which the pool keeps.

@@ -66,7 +66,8 @@ struct handover {
 	str received;                   /* our headers, with their CRLFs */
 	const struct introduction *who; /* introduce.h: whose message it is; NULL: not told */
 	bool keep_lines;                /* replies are wanted as they came */
-	int body_fd;                    /* -1: not there yet */
+	bool in_haste;           /* BDAT wherever it is taken: DATA's reply costs a round trip */
+	int body_fd;             /* -1: not there yet */
 	uint64_t body_announced; /* then: its size as the client says, for SIZE; 0: unknown */
 	uint64_t body_offset, body_bytes;
 	uint32_t body_crc32c;
