@@ -23,6 +23,7 @@ enum option_bit {
 	OPTION_ALL = 1 << 6,
 	OPTION_TO = 1 << 7,
 	OPTION_SNIPPET = 1 << 8,
+	OPTION_REPLACE = 1 << 9,
 	OPTION_EVERYWHERE = OPTION_CONFIG | OPTION_JSON,
 };
 
@@ -42,6 +43,8 @@ static const struct option options[] = {
 	{ "--raw", NULL, OPTION_RAW, "without our Received header" },
 	{ "--envelope", NULL, OPTION_ENVELOPE, "the envelope as JSON instead of the message" },
 	{ "--all", NULL, OPTION_ALL, "every message" },
+	{ "--replace", NULL, OPTION_REPLACE,
+	  "forget what earlier imports named and this one does not" },
 	{ "--to", "DIR", OPTION_TO, "the directory to write to" },
 	{ "--snippet", "TOOL", OPTION_SNIPPET,
 	  "the primary's configuration: postfix, exim, rspamd, spamassassin, exchange" },
@@ -73,6 +76,16 @@ static const struct command commands[] = {
 	{ "reload", "", 0, 0, 0, cmd_reload, "let locumd read its configuration again" },
 	{ "upgrade", "", 0, 0, 0, cmd_upgrade,
 	  "go on with the executables that are installed now, without a pause" },
+	{ "recipients list", "DOMAIN", 1, 1, OPTION_ROWS, cmd_recipients_list,
+	  "the recipients that a primary is known to accept or refuse" },
+	{ "recipients import", "DOMAIN FILE", 2, 2, OPTION_REPLACE, cmd_recipients_import,
+	  "recipients that exist, one address a line; - is standard input" },
+	{ "recipients export", "DOMAIN [FILE]", 1, 2, 0, cmd_recipients_export,
+	  "the known ones, one address a line" },
+	{ "recipients forget", "DOMAIN|ADDRESS", 1, 1, 0, cmd_recipients_forget,
+	  "what is known of a recipient, or of all of a domain" },
+	{ "recipients coverage", "[DOMAIN]", 0, 1, 0, cmd_recipients_coverage,
+	  "how likely a real recipient is known" },
 	{ "spool verify", "[DIR]", 0, 1, 0, cmd_spool_verify,
 	  "read a spool without locumd, and tell what is damaged" },
 	{ "spool ls", "[DIR]", 0, 1, 0, cmd_spool_ls, "the messages of a spool, without locumd" },
@@ -140,7 +153,8 @@ static const struct command *command_find(const char *name)
 /* "queue", or two words: "spool verify". */
 static const struct command *command_find_words(struct cli *cli, char **words)
 {
-	const char *both = strcmp(words[0], "spool") == 0 && words + 1 < cli->args + cli->arg_count
+	bool two = strcmp(words[0], "spool") == 0 || strcmp(words[0], "recipients") == 0;
+	const char *both = two && words + 1 < cli->args + cli->arg_count
 				   ? arena_sprintf(&cli->arena, "%s %s", words[0], words[1])
 				   : NULL;
 
@@ -253,6 +267,9 @@ static int apply(struct cli *cli, enum option_bit bit, const char *value)
 		return CLI_OK;
 	case OPTION_SNIPPET:
 		cli->snippet = value;
+		return CLI_OK;
+	case OPTION_REPLACE:
+		cli->replace = true;
 		return CLI_OK;
 	case OPTION_EVERYWHERE:
 		break;

@@ -35,7 +35,7 @@ struct cli {
 
 	/* options */
 	const char *config;
-	bool json, yes, raw, envelope, all;
+	bool json, yes, raw, envelope, all, replace;
 	const char *to;      /* a directory; NULL: not said */
 	const char *snippet; /* of which program; NULL: not said */
 	uint32_t rows_max;   /* 0: all */
@@ -72,6 +72,11 @@ int cmd_reload(struct cli *cli);
 int cmd_upgrade(struct cli *cli);
 int cmd_check(struct cli *cli);
 int cmd_doctor(struct cli *cli);
+int cmd_recipients_list(struct cli *cli);
+int cmd_recipients_import(struct cli *cli);
+int cmd_recipients_export(struct cli *cli);
+int cmd_recipients_forget(struct cli *cli);
+int cmd_recipients_coverage(struct cli *cli);
 int cmd_spool_verify(struct cli *cli);
 int cmd_spool_ls(struct cli *cli);
 int cmd_spool_export(struct cli *cli);

@@ -28,10 +28,13 @@ def expect(c, codes, what):
 
 
 def committed(c):
-    """What was learned so far survives: state commits once a second."""
-    data = c.node.state_dir / "state/data.mdb"
-    before = data.stat().st_mtime_ns
-    wait_until(lambda: data.stat().st_mtime_ns > before, 5, "state does not commit")
+    """What was learned so far survives: state commits once a second, by writing one of two heads with a number."""
+    def newest():
+        with open(c.node.state_dir / "state/data.mdb", "rb") as f:
+            head = f.read(8192)
+        return max(int.from_bytes(head[at + 144:at + 152], "little") for at in (0, 4096))
+    before = newest()
+    wait_until(lambda: newest() > before, 5, "state does not commit")
 
 
 def primary_away(c):
@@ -154,3 +157,46 @@ def takes_all(w):
     queue_empty(c.node)
     check(len(probe()) == 1, "asked more than once a day", probe())
     check(len(fake.messages) == 4, "messages", len(fake.messages))
+
+
+@scenario("locum recipients: import, list, export, coverage and forget; an import covers a domain", seconds=90)
+def by_command(w):
+    c = Cast(w, postfix=False, options='acceptance = "live"')
+    expect(c, {"stranger@example.test": 250}, "nothing is known yet")
+    names = [f"user{i:04}@example.test" for i in range(1234)]
+    book = w.path("book")
+    book.write_text("# all of them\n\n" + "\n".join(n.replace("user", "User") for n in names) + "\n")
+    check(c.node.json("recipients", "import", "example.test", book, "--replace")["count"] == 1234, "import")
+    expect(c, {"USER0007@example.test": 250, "user1233+tag@example.test": 250, "stranger@example.test": 450},
+           "an import of all covers the domain")
+    committed(c)
+    c.node.kill9("state")
+    wait_until(lambda: ask(c, "stranger@example.test")[0][0] == 450, 10, "an import does not survive kill -9")
+    check(c.node.command("recipients", "export", "example.test").stdout.split() == names, "export is what was imported")
+    out = w.path("exported")
+    c.node.command("recipients", "export", "example.test", out)
+    check(out.read_text().split() == names, "export to a file")
+    rows = c.node.json("recipients", "list", "example.test")
+    check([r["address"] for r in rows] == names and all(r["imported"] and r["word"] == "known" for r in rows), "list",
+          rows[:2])
+    check(len(c.node.json("recipients", "list", "example.test", "--rows", "3")) == 3, "--rows")
+    row = c.node.json("recipients", "coverage")
+    check(len(row) == 1 and row[0]["domain"] == "example.test" and row[0]["known"] == row[0]["imported"] == 1234
+          and row[0]["covered"] and row[0]["whole"], "coverage", row)
+    check("covered" in c.node.command("recipients", "coverage").stdout, "coverage as text")
+
+    book.write_text("user0001@example.test\nnew@example.test\n")
+    c.node.command("recipients", "import", "EXAMPLE.test", book, "--replace")
+    expect(c, {"user0001@example.test": 250, "new@example.test": 250, "user0002@example.test": 450}, "replaced")
+    book.write_text("good@example.test\nbad@other.test\n")
+    done = c.node.command("recipients", "import", "example.test", book, check_status=False)
+    check(done.returncode != 0 and f"{book}:2:" in done.stderr, "a wrong line", done.stderr)
+    expect(c, {"good@example.test": 450}, "a wrong line imports nothing")
+    c.node.command("recipients", "forget", "new@example.test")
+    expect(c, {"new@example.test": 450}, "forgotten")
+    c.node.command("recipients", "forget", "example.test")
+    expect(c, {"user0001@example.test": 250, "stranger@example.test": 250}, "all forgotten: an empty directory")
+    for words in (["list", "other.test"], ["import", "example.test", "/nowhere"], ["forget", "nobody@example.test"],
+                  ["list"], ["frobnicate", "example.test"]):
+        done = c.node.command("recipients", *words, check_status=False)
+        check(done.returncode != 0 and done.stderr.startswith("locum: "), "a wrong command", words, done.stderr)

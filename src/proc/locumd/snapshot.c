@@ -113,6 +113,7 @@ static const struct {
 	{ LOCUM__PROCESS__SMTPOUT, LOCUM__PROCESS__NETD },
 	{ LOCUM__PROCESS__SMTPOUT, LOCUM__PROCESS__STATE },
 	{ LOCUM__PROCESS__SMTPIN, LOCUM__PROCESS__STATE },
+	{ LOCUM__PROCESS__SPOOLD, LOCUM__PROCESS__STATE },
 };
 
 bool peers_are_pair(Locum__Process x, Locum__Process y)

@@ -21,7 +21,7 @@ static const struct verb {
 	{ LOCUM__VERB__FLUSH, command_flush },     { LOCUM__VERB__HOLD, command_hold },
 	{ LOCUM__VERB__RELEASE, command_release }, { LOCUM__VERB__DROP, command_drop },
 	{ LOCUM__VERB__TRACE, command_trace },     { LOCUM__VERB__RELOAD, command_reload },
-	{ LOCUM__VERB__UPGRADE, command_upgrade },
+	{ LOCUM__VERB__UPGRADE, command_upgrade }, { LOCUM__VERB__RECIPIENTS, command_recipients },
 };
 
 /* --- answers --- */

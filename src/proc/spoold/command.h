@@ -60,4 +60,4 @@ Locum__PrimaryState row_state(enum sched_health health);
 /* --- status.c, query.c, change.c --- */
 command_fn command_status, command_queue, command_show, command_export, command_trace;
 command_fn command_flush, command_hold, command_release, command_drop, command_reload,
-	command_upgrade;
+	command_upgrade, command_recipients;

@@ -253,6 +253,8 @@ void spoold_peer(struct spoold *sp, struct channel *ch)
 		append_peer(sp, ch);
 	else if (channel_peer(ch) == LOCUM__PROCESS__SMTPOUT)
 		deliver_peer(sp, ch);
+	else if (channel_peer(ch) == LOCUM__PROCESS__STATE)
+		sp->state = ch;
 }
 
 void spoold_peer_gone(struct spoold *sp, struct channel *ch)
@@ -261,6 +263,8 @@ void spoold_peer_gone(struct spoold *sp, struct channel *ch)
 		append_peer_gone(sp, ch);
 	else if (channel_peer(ch) == LOCUM__PROCESS__SMTPOUT)
 		deliver_peer_gone(sp, ch);
+	else if (sp->state == ch)
+		sp->state = NULL;
 }
 
 void spoold_message(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)

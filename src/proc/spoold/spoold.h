@@ -104,6 +104,7 @@ struct spoold {
 	struct map places[SMTPOUTS_MAX]; /* places.c: taken by each smtpout, by domain */
 
 	/* command.c */
+	struct channel *state; /* NULL while it is away; asked for the command line only */
 	struct list clients;
 	size_t client_count;
 	struct group commands;

@@ -443,3 +443,132 @@ int64_t directory_forget(struct directory *d, str domain, str address)
 	r = r == -ENOENT ? 0 : after_write(d, r);
 	return r < 0 ? r : count;
 }
+
+static nsec age_of(const struct domain *dom, const struct store_record *record, nsec now_wall)
+{
+	return record->word == WORD_KNOWN ? dom->belief.clock - record->seen
+					  : now_wall - record->seen;
+}
+
+int directory_next(struct directory *d, str domain, str after, nsec now_wall,
+		   struct directory_entry *ret_entry)
+{
+	static struct store_key local; /* one thread; the next call overwrites it */
+	const struct domain *dom = store_domain(d, domain);
+	struct directory_entry *e = ret_entry;
+	struct store_record record;
+	int r;
+
+	if (!dom || after.n > DIRECTORY_LOCAL_MAX)
+		return 0;
+	*e = (struct directory_entry){ 0 };
+	r = store_next(d, dom, after, &local, &record, &e->reply);
+	if (r <= 0)
+		return r;
+	e->local = str_mem(local.byte, local.n);
+	e->old = !still_counts(dom, &record, now_wall, &e->word);
+	/* What is shown is what it is, even if it counts no more. */
+	if (e->old)
+		e->word = record.word;
+	e->imported = record.imported;
+	e->age = age_of(dom, &record, now_wall);
+	return 1;
+}
+
+/* --- imports --- */
+
+static bool is_of(str domain, str address)
+{
+	char text[SMTP_PLAIN_SIZE];
+	struct smtp_path path;
+	str plain;
+
+	if (smtp_mailbox_parse(address, &path) < 0)
+		return false;
+	plain = smtp_path_plain(&path, text);
+	return str_eq(str_from(plain, (size_t)str_last_index(plain, '@') + 1), domain);
+}
+
+static int import(struct directory *d, struct domain *dom, str local)
+{
+	struct store_record record = { 0 };
+	str reply;
+	int r = store_get(d, dom, local, &record, &reply);
+	bool fresh = r == -ENOENT;
+
+	if (r < 0 && !fresh)
+		return r;
+	if (fresh && dom->known >= d->limits.known)
+		return -EDQUOT;
+	if (!fresh && record.imported && record.mark == dom->mark)
+		return 0;
+	record = (struct store_record){
+		.word = WORD_KNOWN, .imported = true, .mark = dom->mark, .seen = dom->belief.clock
+	};
+	r = store_put(d, dom, local, &record, STR_NONE);
+	return r < 0 ? r : fresh;
+}
+
+int directory_import(struct directory *d, str domain, str address)
+{
+	char text[SMTP_PLAIN_SIZE];
+	struct domain *dom;
+	str local = local_of(address, text);
+	int r;
+
+	if (local.n == 0 || !is_of(domain, address))
+		return -EINVAL;
+	r = store_domain_make(d, domain, &dom);
+	if (r < 0)
+		return r;
+	changed(d, dom);
+	r = import(d, dom, local);
+	if (r == -EDQUOT)
+		return r;
+	return after_write(d, r);
+}
+
+int directory_import_begin(struct directory *d, str domain)
+{
+	struct domain *dom;
+	int r = store_domain_make(d, domain, &dom);
+
+	if (r == 0)
+		dom->mark++;
+	return r;
+}
+
+static int forget_unmarked(struct directory *d, struct domain *dom, int64_t *ret_count)
+{
+	struct store_key at = { 0 };
+	struct store_record record;
+	str reply;
+	int r;
+
+	while ((r = store_next(d, dom, str_mem(at.byte, at.n), &at, &record, &reply)) == 1) {
+		if (!record.imported || record.mark == dom->mark)
+			continue;
+		r = store_remove(d, dom, str_mem(at.byte, at.n));
+		if (r < 0)
+			return r;
+		++*ret_count;
+	}
+	return r;
+}
+
+int64_t directory_import_end(struct directory *d, str domain)
+{
+	struct domain *dom = store_domain(d, domain);
+	int64_t count = 0;
+	int r;
+
+	if (!dom)
+		return 0;
+	r = forget_unmarked(d, dom, &count);
+	if (r == 0) {
+		dom->belief.whole = true;
+		changed(d, dom);
+	}
+	r = after_write(d, r);
+	return r < 0 ? r : count;
+}

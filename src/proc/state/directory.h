@@ -45,6 +45,14 @@ struct directory_facts {
 	char reply[DIRECTORY_REPLY_MAX]; /* WORD_REFUSED: the primary's words */
 };
 
+struct directory_entry {
+	str local; /* valid until the next call */
+	enum directory_word word;
+	bool imported, old; /* old: it counts no more */
+	nsec age;           /* WORD_KNOWN: on the domain's clock, WORD_REFUSED: wall time */
+	str reply;          /* likewise; WORD_REFUSED */
+};
+
 struct directory_summary {
 	uint32_t known, refused, imported;
 	struct belief belief;
@@ -71,6 +79,16 @@ int directory_ask(struct directory *d, str domain, str address, nsec now_wall,
 
 /* -ENOENT: nothing is known of that domain. */
 int directory_summary(struct directory *d, str domain, struct directory_summary *ret);
+/* 1 and the first entry whose local part is behind `after` (empty: the first), or 0: no more. */
+int directory_next(struct directory *d, str domain, str after, nsec now_wall,
+		   struct directory_entry *ret_entry);
+/* It exists, until it is forgotten or another import replaces this one. 1: new; 0: it was known. -EINVAL: no address of
+ * the domain; -EDQUOT: too many, the rest is not imported. */
+int directory_import(struct directory *d, str domain, str address);
+/* Around an import that replaces: what earlier ones named and this one does not is forgotten at its end. Then the
+ * directory covers the domain. */
+int directory_import_begin(struct directory *d, str domain);
+int64_t directory_import_end(struct directory *d, str domain);
 /* An empty address: the whole domain. How many, or an error. */
 int64_t directory_forget(struct directory *d, str domain, str address);
 

@@ -335,6 +335,106 @@ static void a_full_file_loses_what_is_new_and_goes_on(void **state)
 	assert_int_equal(ask(d, "eve@d.example", START), WORD_KNOWN);
 }
 
+/* --- imports --- */
+
+static int import(struct directory *d, const char *address)
+{
+	return directory_import(d, STR("d.example"), str_of(address));
+}
+
+static void imported_ones_do_not_grow_old_nor_go(void **state)
+{
+	_cleanup_(directory_closep) struct directory *d = open_it(&small);
+	char address[40];
+	nsec now = START;
+
+	(void)state;
+	assert_int_equal(import(d, "Bob@D.example"), 1);
+	assert_int_equal(import(d, "bob@d.example"), 0);
+	assert_int_equal(import(d, "bob@other.example"), -EINVAL);
+	assert_int_equal(import(d, "bob"), -EINVAL);
+	for (int i = 0; i < 200; i++) {
+		snprintf(address, sizeof(address), "user%d@d.example", i);
+		learn(d, address, OK, now += NSEC_DAY);
+	}
+	assert_int_equal(ask(d, "bob@d.example", now), WORD_KNOWN);
+	/* The primary knows better, for a while. */
+	learn(d, "bob@d.example", NO_USER, now);
+	assert_int_equal(ask(d, "bob@d.example", now), WORD_REFUSED);
+	assert_int_equal(ask(d, "bob@d.example", now + NSEC_DAY), WORD_KNOWN);
+	learn(d, "bob@d.example", OK, now + NSEC_DAY);
+	assert_int_equal(directory_forget(d, STR("d.example"), STR("BOB@d.example")), 1);
+	assert_int_equal(ask(d, "bob@d.example", now), WORD_NONE);
+}
+
+static void an_import_that_replaces_forgets_the_rest(void **state)
+{
+	struct directory *d = open_it(&small);
+	struct directory_facts f;
+
+	(void)state;
+	learn(d, "learned@d.example", OK, START);
+	assert_int_equal(import(d, "old@d.example"), 1);
+	assert_int_equal(import(d, "both@d.example"), 1);
+	directory_close(d);
+	d = open_it(&small); /* which import an entry is of is kept */
+	assert_int_equal(directory_import_begin(d, STR("d.example")), 0);
+	assert_int_equal(import(d, "both@d.example"), 0);
+	assert_int_equal(import(d, "new@d.example"), 1);
+	assert_int_equal(directory_import_end(d, STR("d.example")), 1);
+	assert_int_equal(ask(d, "old@d.example", START), WORD_NONE);
+	assert_int_equal(ask(d, "both@d.example", START), WORD_KNOWN);
+	assert_int_equal(ask(d, "new@d.example", START), WORD_KNOWN);
+	assert_int_equal(ask(d, "learned@d.example", START), WORD_KNOWN);
+	assert_int_equal(directory_ask(d, STR("d.example"), STR("x@d.example"), START, &f), 0);
+	assert_true(f.covered);
+	directory_close(d);
+}
+
+static void too_many_are_not_imported(void **state)
+{
+	_cleanup_(directory_closep) struct directory *d = open_it(&small);
+	char address[40];
+	int r = 1;
+
+	(void)state;
+	for (int i = 0; i < 50 && r == 1; i++) {
+		snprintf(address, sizeof(address), "user%d@d.example", i);
+		r = import(d, address);
+	}
+	assert_int_equal(r, -EDQUOT);
+	assert_int_equal(ask(d, "user39@d.example", START), WORD_KNOWN);
+	assert_int_equal(ask(d, "user40@d.example", START), WORD_NONE);
+}
+
+static void listed_in_order_with_their_age(void **state)
+{
+	_cleanup_(directory_closep) struct directory *d = open_it(&small);
+	static const char *const order[] = { "alice", "bob", "eve" };
+	struct directory_entry e;
+	char after[40] = "";
+	size_t n = 0;
+
+	(void)state;
+	learn(d, "eve@d.example", NO_USER, START);
+	learn(d, "alice@d.example", OK, START);
+	learn(d, "bob@d.example", OK, START + NSEC_HOUR);
+	assert_int_equal(
+		directory_learn(d, STR("dd.example"), STR("zed@dd.example"), STR(OK), START), 0);
+	while (directory_next(d, STR("d.example"), str_of(after), START + 5 * NSEC_HOUR, &e) == 1) {
+		assert_true(n < ELEMENTS(order) && str_eq(e.local, str_of(order[n])));
+		assert_int_equal(e.word, n == 2 ? WORD_REFUSED : WORD_KNOWN);
+		assert_int_equal(e.old, n == 2);
+		assert_int_equal(e.age, n == 2 ? 5 * NSEC_HOUR : n == 0 ? NSEC_HOUR : 0);
+		str_copy(e.local, after, sizeof(after));
+		n++;
+	}
+	assert_int_equal(n, 3);
+	assert_int_equal(directory_forget(d, STR("d.example"), STR("")), 3);
+	assert_int_equal(directory_next(d, STR("d.example"), STR(""), START, &e), 0);
+	assert_int_equal(directory_next(d, STR("dd.example"), STR(""), START, &e), 1);
+}
+
 /* --- the file --- */
 
 static void kept_across_lives(void **state)
@@ -556,6 +656,10 @@ int main(void)
 		TEST(guesses_do_not_push_out_the_known),
 		TEST(past_the_whole_the_largest_domain_gives),
 		TEST(a_full_file_loses_what_is_new_and_goes_on),
+		TEST(imported_ones_do_not_grow_old_nor_go),
+		TEST(an_import_that_replaces_forgets_the_rest),
+		TEST(too_many_are_not_imported),
+		TEST(listed_in_order_with_their_age),
 		TEST(kept_across_lives),
 		TEST(another_process_is_kept_out),
 		TEST(killed_it_keeps_what_was_committed),

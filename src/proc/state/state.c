@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "proc/state/operator.h"
 #include "task/sys.h"
 
 #include <stdio.h>
@@ -10,6 +11,7 @@
 /* What is learned becomes durable so much later. */
 #define COMMIT_PAUSE NSEC_S
 #define SEND_TIME NSEC_S
+#define OPERATOR_ARENA_MAX ((size_t)1 << 20)
 #define ABSENT_SEND_TIME (100 * NSEC_MS)
 
 /* A file that is damaged is of no further use: the next life begins anew. */
@@ -83,6 +85,20 @@ static void on_ask(struct task *tk, struct state *st, struct channel *ch, uint64
 	ipc_reply(tk, ch, call, &packet, -1, task_in(tk, SEND_TIME));
 }
 
+static void on_operator(struct task *tk, struct state *st, struct channel *ch, uint64_t call,
+			const Locum__AskDirectory *ask)
+{
+	_cleanup_(arena_done) struct arena arena;
+	Locum__DirectoryPart said = LOCUM__DIRECTORY_PART__INIT;
+	IPC_PACKET(packet, DIRECTORY_PART, directory_part, &said);
+
+	arena_init(&arena, OPERATOR_ARENA_MAX);
+	check(st, "operator", operator_answer(st->directory, ask, sys_now_wall(), &arena, &said));
+	if (directory_dirty(st->directory))
+		signal_raise(&st->changed);
+	ipc_reply(tk, ch, call, &packet, -1, task_in(tk, SEND_TIME));
+}
+
 static void message(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)
 {
 	struct worker *w = arg;
@@ -91,6 +107,8 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 		on_learn(tk, w->arg, w->conf, m->packet->learn);
 	else if (m->packet->body_case == LOCUM__PACKET__BODY_ASK_RECIPIENT)
 		on_ask(tk, w->arg, ch, m->packet->call, m->packet->ask_recipient);
+	else if (m->packet->body_case == LOCUM__PACKET__BODY_ASK_DIRECTORY)
+		on_operator(tk, w->arg, ch, m->packet->call, m->packet->ask_directory);
 }
 
 /* --- life --- */
