@@ -269,6 +269,7 @@ int intake_conclude(struct task *tk, struct intake *in)
 	v.answer = intake_objection(in);
 	if (v.answer == ANSWER_OK)
 		v.answer = pass_on(tk, in, &v);
+	must((v.answer == ANSWER_PASSED) == (v.said != NULL));
 	count_verdict(in->s, &v);
 	log_verdict(in, &v);
 	r = write_verdict(tk, in->s, &v);
