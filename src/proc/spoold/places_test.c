@@ -163,6 +163,51 @@ WORLD_TEST(a_primary_that_is_down_is_probed_though_nothing_is_queued)
 	assert_true(granted(w, "a.example"));
 }
 
+/* --- many domains of one primary --- */
+
+#define MANY 10000
+
+static struct conf *many;
+
+/* Before any task runs: reading wants a deep stack. */
+static void read_many(void)
+{
+	_cleanup_(buf_done) struct buf text = { 0 }, error = { 0 };
+
+	buf_init(&text, (size_t)4 << 20);
+	buf_init(&error, 1024);
+	assert_int_equal(buf_add(&text, STR("hostname = \"mx2.example.net\"\n"
+					    "listen \"mx\" { address = \"127.0.0.1:25\" }\n")),
+			 0);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_int_equal(buf_addf(&text,
+					  "domain \"%c%u.example\" { primary = "
+					  "{\"mail.example:25\"} recipients = \"any\" }\n",
+					  i % 2 ? 'a' : 'b', i),
+				 0);
+	if (conf_read_text("many", buf_str(&text), &many, &error) < 0)
+		fail_msg("%.*s", STR_ARG(buf_str(&error)));
+}
+
+WORLD_TEST(a_primary_of_ten_thousand_domains_goes_down_for_all_of_them_at_once)
+{
+	nsec began;
+
+	connect_smtpout(w);
+	spoold_reconfigure(w->sp, many);
+	UNTIL(w, w->states_of_domains >= MANY);
+	assert_int_equal(w->destination[0], w->destination[1]);
+	assert_true(w->destination[0]);
+	w->states_of_domains = 0;
+	assert_true(granted(w, "a1.example"));
+	began = task_now(w->tk);
+	leave(w, "a1.example", LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE, 0);
+	UNTIL(w, w->states_of_domains == MANY);
+	assert_true(task_now(w->tk) - began < NSEC_S); /* 80 ms, as a rule */
+	assert_int_equal(w->state[0], LOCUM__PRIMARY_STATE__PRIMARY_UNREACHABLE);
+	assert_int_equal(w->state[1], LOCUM__PRIMARY_STATE__PRIMARY_UNREACHABLE);
+}
+
 /* --- the lost last reply --- */
 
 static void append_ambiguous(struct world *w, unsigned n)
@@ -219,9 +264,15 @@ int main(void)
 		cmocka_unit_test(live_traffic_teaches_what_the_primary_offers),
 		cmocka_unit_test(smtpin_is_told_how_each_primary_is_and_which_two_are_one),
 		cmocka_unit_test(a_primary_that_is_down_is_probed_though_nothing_is_queued),
+		cmocka_unit_test(
+			a_primary_of_ten_thousand_domains_goes_down_for_all_of_them_at_once),
 		cmocka_unit_test(a_message_that_the_primary_may_have_is_marked_from_the_start),
 		cmocka_unit_test(its_delivery_says_so),
 	};
+	int r;
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	read_many();
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	conf_unref(many);
+	return r;
 }
