@@ -57,6 +57,11 @@ uint32_t destination_busy(const struct sched_destination *d)
 	return busy(d) + d->live - d->live_stale;
 }
 
+bool destination_is_put_off(const struct sched_destination *d)
+{
+	return d->deferred_streak >= DEFERRED_STREAK_MAX;
+}
+
 bool destination_may_take(const struct sched_destination *d)
 {
 	return !destination_is_down(d) && !d->checking;
@@ -94,7 +99,7 @@ static bool has_room(const struct sched_destination *d, nsec now)
 {
 	if (busy(d) == 0)
 		return true;
-	if (d->deferred_streak >= DEFERRED_STREAK_MAX)
+	if (destination_is_put_off(d))
 		return false; /* one at a time */
 	return busy(d) + MAX(d->live - d->live_stale, live_wanted(d, now)) < d->window;
 }

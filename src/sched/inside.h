@@ -73,6 +73,8 @@ struct trial {
 bool destination_is_down(const struct sched_destination *d);
 /* Deliveries and places that count in the window. */
 uint32_t destination_busy(const struct sched_destination *d);
+/* It has been putting off whatever it was given. */
+bool destination_is_put_off(const struct sched_destination *d);
 bool destination_may_take(const struct sched_destination *d);
 /* Puts a new destination's window where it starts. */
 void health_init(struct sched *s, struct sched_destination *d, nsec now);

@@ -550,7 +550,8 @@ static nsec wait_of(struct sched *s, const struct sched_entry *e, enum sched_fat
 {
 	if (fate == FATE_LOST)
 		return timing_lost(e->failures, sched_random(s));
-	if (said == SAID_GREYLISTED)
+	/* The first ones come back soon: some greylists want seconds. Where many are, each try counts. */
+	if (said == SAID_GREYLISTED && e->domain->destination->said.told)
 		return timing_greylisted(e->failures, sched_random(s));
 	return timing_deferral(e->failures, sched_random(s));
 }

@@ -17,7 +17,7 @@ nsec timing_probe(nsec outage, uint64_t random);
 nsec timing_no_route(nsec outage, uint64_t random);
 /* An entry's own wait after its failures-th deferral in a row (1 = the first). */
 nsec timing_deferral(unsigned failures, uint64_t random);
-/* The same where a greylist said so: most want five minutes. */
+/* The same where a greylist says so again and again: most want five minutes. */
 nsec timing_greylisted(unsigned failures, uint64_t random);
 /* The same after a connection broke under it: shorter at first, the destination is probed
  * anyway. */
