@@ -1,6 +1,7 @@
 """New executables take over while clients send: nobody is refused, nothing is lost, no 451."""
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -245,4 +246,16 @@ def broken_worker(w):
     code, said = upgrade(c)
     check(code == 0, "the next upgrade failed", said)
     wait_until(lambda: not living(old), 20, "the old smtpin do not end")
+    c.send("after")
+
+
+@scenario("an upgrade makes the directories that the version before did not need", seconds=60)
+def directories(w):
+    c = cast(w)
+    shutil.rmtree(c.node.state_dir / "state")
+    before = set(c.node.pids("state"))
+    c.install.put(b"0.1.9")
+    c.node.command("upgrade")
+    wait_until(lambda: set(c.node.pids("state")) - before and (c.node.state_dir / "state/data.mdb").exists(), 20,
+               "state does not begin", lambda: c.node.log()[-800:])
     c.send("after")
