@@ -24,6 +24,7 @@ enum option_bit {
 	OPTION_TO = 1 << 7,
 	OPTION_SNIPPET = 1 << 8,
 	OPTION_REPLACE = 1 << 9,
+	OPTION_KEY = 1 << 10,
 	OPTION_EVERYWHERE = OPTION_CONFIG | OPTION_JSON,
 };
 
@@ -46,6 +47,8 @@ static const struct option options[] = {
 	{ "--replace", NULL, OPTION_REPLACE,
 	  "forget what earlier imports named and this one does not" },
 	{ "--to", "DIR", OPTION_TO, "the directory to write to" },
+	{ "--key", "FILE", OPTION_KEY,
+	  "the key of our evidence, STATE_DIR/evidence.key by default" },
 	{ "--snippet", "TOOL", OPTION_SNIPPET,
 	  "the primary's configuration: postfix, exim, rspamd, spamassassin, exchange" },
 };
@@ -73,6 +76,8 @@ static const struct command commands[] = {
 	{ "check", "[FILE]", 0, 1, 0, cmd_check, "test a configuration without using it" },
 	{ "doctor", "[DOMAIN]", 0, 1, OPTION_SNIPPET, cmd_doctor,
 	  "is a domain's DNS, primary and TLS as it must be? without one: our own names" },
+	{ "verify", "[FILE]", 0, 1, OPTION_KEY, cmd_verify,
+	  "is the X-Locum-Evidence of a message ours, and its own?" },
 	{ "reload", "", 0, 0, 0, cmd_reload, "let locumd read its configuration again" },
 	{ "upgrade", "", 0, 0, 0, cmd_upgrade,
 	  "go on with the executables that are installed now, without a pause" },
@@ -264,6 +269,9 @@ static int apply(struct cli *cli, enum option_bit bit, const char *value)
 		return CLI_OK;
 	case OPTION_TO:
 		cli->to = value;
+		return CLI_OK;
+	case OPTION_KEY:
+		cli->key = value;
 		return CLI_OK;
 	case OPTION_SNIPPET:
 		cli->snippet = value;

@@ -36,6 +36,7 @@ struct cli {
 	/* options */
 	const char *config;
 	bool json, yes, raw, envelope, all, replace;
+	const char *key;     /* a file; NULL: not said */
 	const char *to;      /* a directory; NULL: not said */
 	const char *snippet; /* of which program; NULL: not said */
 	uint32_t rows_max;   /* 0: all */
@@ -58,6 +59,9 @@ int cli_fail(struct cli *cli, enum cli_exit status, const char *format, ...)
 /* Escaped for a terminal, in the arena; at most 4 KiB of it. */
 str cli_safe(struct cli *cli, str text);
 
+/* The key of our evidence (EVIDENCE_KEY_BYTES), from --key or the state directory. 0 or a negative errno. */
+int cli_evidence_key(struct cli *cli, const char **ret_path, uint8_t *key);
+
 /* --- commands: each returns the exit status --- */
 int cmd_status(struct cli *cli);
 int cmd_queue(struct cli *cli);
@@ -77,6 +81,7 @@ int cmd_recipients_import(struct cli *cli);
 int cmd_recipients_export(struct cli *cli);
 int cmd_recipients_forget(struct cli *cli);
 int cmd_recipients_coverage(struct cli *cli);
+int cmd_verify(struct cli *cli);
 int cmd_spool_verify(struct cli *cli);
 int cmd_spool_ls(struct cli *cli);
 int cmd_spool_export(struct cli *cli);

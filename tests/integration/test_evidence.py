@@ -1,6 +1,8 @@
 """What a primary is told of the client: XCLIENT and XFORWARD to real Postfix."""
 
 import re
+from json import loads
+from subprocess import run
 
 from common import Cast, only_headers_added
 from harness import Client, check, make_message, wait_until
@@ -134,8 +136,63 @@ def xforward(w):
 def untold(w):
     c = Told(w, MAY_XCLIENT + "\n" + MAY_XFORWARD, 'evidence = "header"')
     raw = c.bring("m0", ONE, "helo.one.test")
-    says(c.arrived("m0", raw), "mx2.backup.test", "unknown [192.0.2.20]")
+    added = c.arrived("m0", raw)
+    says(added, "mx2.backup.test", "unknown [192.0.2.20]")
     check("orig_client" not in c.postfix.log(), "it was told by XFORWARD", c.postfix.log()[-1000:])
+    check(b"X-Locum-Evidence: v=1 " in added, "there is no evidence", added)
+
+
+def verify(c, raw, *options, json=True):
+    """Of the bytes in a file: the exit status, and what is said."""
+    path = c.w.path("verify.eml")
+    path.write_bytes(raw)
+    r = c.node.command("verify", *(["--json"] if json else []), *options, path, check_status=False)
+    return r.returncode, loads(r.stdout) if json else r.stdout
+
+
+@scenario("the signed evidence: locum verify tells a sound one from a pasted, a changed and a foreign one", seconds=60)
+def signed(w):
+    c = Told(w, "")
+    raw = c.bring("m0", ONE, "helo.one.test")
+    c.arrived("m0", raw)
+    got = c.postfix.mail()[0]
+    status, said = verify(c, got.replace(b"\r\n", b"\n"))  # as it lies in the Maildir
+    check(status == 0 and said["sound"] and said["added_bytes"] == 0, "not sound", said)
+    want = {"client": "192.0.2.101", "name": "one.src.test", "helo": "helo.one.test", "proto": "ESMTP",
+            "from": "s@src.test", "to": "r@example.test", "domain": "example.test", "recipients": "1"}
+    check(want.items() <= said["said"].items(), "it says something else", said)
+    check(verify(c, got, json=False)[0] == 0, "not sound as text")
+    head, body = got.split(b"\r\n\r\n", 1)
+    for what, other in (("body", head + b"\r\n\r\nBuy this\r\n"),
+                             ("headers", got.replace(b"Subject:", b"Subject: [SPAM]")),
+                             ("evidence", got.replace(b"client=192.0.2.101", b"client=192.0.2.102")),
+                             ("absence", raw)):
+        check(other != got, f"the {what} did not change")
+        status, said = verify(c, other)
+        check(status == 1 and not said["sound"], f"changed {what} is not noticed", said)
+    status, said = verify(c, head + b"\r\nX-Spam: no\r\n\r\n" + body)
+    check(status == 0 and said["added_bytes"] == 12, "a header of the primary's spoils it", said)
+    foreign = w.path("foreign.key")
+    foreign.write_text("00" * 32 + "\n")
+    check(verify(c, got, "--key", foreign)[0] == 1, "another key signs it as well")
+    key = c.node.state_dir / "evidence.key"
+    check(key.stat().st_mode & 0o777 == 0o600 and key.stat().st_uid == 0, "others may read the key")
+    before = key.read_text()
+    c.node.kill9()
+    c.node.start()
+    check(key.read_text() == before, "a new key was made")
+
+
+@scenario("locum export carries the headers that the primary would get", seconds=60)
+def exported(w):
+    c = Told(w, "")
+    c.postfix.stop()
+    raw = c.bring("m0", ONE, "helo.one.test")
+    ident = c.node.json("queue")[0]["id"]
+    r = run([c.node.bin / "locum", "--config", c.node.config, "export", ident], capture_output=True, check=True)
+    check(r.stdout.endswith(raw), "not the message", r.stdout[:500])
+    status, said = verify(c, r.stdout)
+    check(status == 0 and said["said"]["client"] == "192.0.2.101", "not signed", said, r.stdout[:900])
 
 
 @scenario("a primary that offers XCLIENT and refuses it gets the message without, and is not asked again", seconds=60)

@@ -222,6 +222,9 @@ static void on_ready(struct task *tk, struct child *c, const Locum__Ready *ready
 			 K_Z("sandbox_without", missing));
 	else
 		log_info("child.ready", K_Z("process", c->title), K_INT("pid", c->pid));
+	if (c->process == LOCUM__PROCESS__SMTPOUT && c->sup->has_evidence_key &&
+	    evidence_key_send(tk, c) < 0)
+		log_warn("evidence.untold", K_Z("process", c->title));
 	peers_connect(tk, c);
 	if (c->process == LOCUM__PROCESS__SMTPIN) {
 		clients_send(tk, c);

@@ -13,6 +13,7 @@
 #include "ipc/ipc.h"
 #include "proc/client_memory.h"
 #include "proc/client_table.h"
+#include "smtp/evidence.h"
 #include "task/task.h"
 
 #define LISTENERS_MAX 64
@@ -79,6 +80,8 @@ struct supervisor {
 	uint32_t sessions_max;  /* likewise */
 	uint8_t ticket_key[TICKET_KEYS_KEPT][TICKET_KEY_BYTES]; /* the first encrypts */
 	size_t ticket_key_count;
+	uint8_t evidence_key[EVIDENCE_KEY_BYTES];
+	bool has_evidence_key;
 	struct listeners listeners;
 	struct io control; /* the socket that `locum` connects to */
 	char control_path[108];
@@ -153,6 +156,12 @@ void tickets_turn(struct supervisor *sup);
 int tickets_send(struct task *tk, struct child *c);
 /* Turns them every 12 hours, and tells everybody. */
 void tickets_main(struct task *tk, void *supervisor);
+
+/* --- evidence.c --- */
+/* The key in the state directory, made when there is none. */
+int evidence_key_load(struct supervisor *sup, struct buf *ret_error);
+/* To smtpout, before its first peer. */
+int evidence_key_send(struct task *tk, struct child *c);
 
 /* --- child.c --- */
 /* Those of before an upgrade have their places already. -ENOSPC: there are too many of them. */

@@ -149,6 +149,9 @@ static int set_up(struct supervisor *sup, struct buf *ret_error)
 	r = lock_take(sup, ret_error);
 	if (r < 0)
 		return r;
+	r = evidence_key_load(sup, ret_error);
+	if (r < 0)
+		return r;
 	r = listeners_open(sup->conf, &sup->salvaged, ADDRESS_PATIENCE, &sup->listeners, ret_error);
 	listeners_done(&sup->salvaged);
 	if (r < 0)
@@ -189,6 +192,10 @@ static int succeed(struct supervisor *sup, struct buf *error)
 	/* What the version before did not need. Whoever needs it says so where it is missing: no reason to end. */
 	if (directories_make(sup, error) < 0)
 		log_error("upgrade.directories", K("reason", buf_str(error)));
+	buf_reset(error);
+	/* Mail goes on without its evidence rather than not at all. */
+	if (evidence_key_load(sup, error) < 0)
+		log_error("evidence.no_key", K("reason", buf_str(error)));
 	buf_reset(error);
 	raise_descriptor_limit(sup->conf);
 	sup->serving = sup->succeeding = true;

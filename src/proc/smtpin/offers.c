@@ -1,6 +1,13 @@
 #include "proc/smtpin/offers.h"
 
+#include "smtp/evidence.h"
+#include "smtp/received.h"
+
 #include <stdlib.h>
+
+/* What smtpout puts on top. */
+_Static_assert(RECEIVED_MAX + EVIDENCE_MAX <= OFFER_HEADERS_BYTES,
+	       "our headers fit what is left for them");
 
 /* Names come from the configuration, not from strangers. */
 static const uint64_t seed[2] = { 0x6f66666572730000, 1 };

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "proc/smtpout/handover.h"
+#include "proc/smtpout/headers.h"
 #include "proc/smtpout/learn.h"
 #include "task/sys.h"
 
@@ -50,7 +51,7 @@ static void job_freep(struct job **job)
 /* --- from the packet to the handover --- */
 
 /* 0, -EBADMSG (what the spool kept cannot be delivered) or -ENOMEM. */
-static int unpack(struct job *job)
+static int unpack(struct task *tk, struct job *job)
 {
 	const Locum__Deliver *d = job->deliver;
 	struct handover *h = &job->handover;
@@ -80,7 +81,8 @@ static int unpack(struct job *job)
 				 &h->who);
 	if (r < 0)
 		return r;
-	r = handover_format_received(job->envelope, str_of(d->domain), h, &job->received);
+	r = headers_make(tk, smtpout_evidence_key(job->so, d->domain), job->envelope,
+			 str_of(d->domain), h, &job->received);
 	return r < 0 && r != -ENOMEM ? -EBADMSG : r;
 }
 
@@ -215,7 +217,7 @@ static void mark_corrupt(struct job *job, str why)
 static void deliver_task(struct task *tk, void *arg)
 {
 	_cleanup_(job_freep) struct job *job = arg;
-	int r = unpack(job);
+	int r = unpack(tk, job);
 
 	if (r == 0)
 		outbound_deliver(tk, &job->so->outbound, str_of(job->deliver->domain),

@@ -13,7 +13,3 @@ void handover_fill(const Locum__Envelope *e, struct handover *h);
 void handover_fill_recipient(const Locum__Recipient *r, struct handover_recipient *to);
 /* -EBADMSG: the envelope has none. */
 int handover_id(const Locum__Envelope *e, msg_id *ret_id);
-/* Our Received header, into *to (initialised here, to be freed in any case); h->received is it. 0,
- * -EBADMSG (there is no id) or the buffer's error. */
-int handover_format_received(const Locum__Envelope *e, str domain, struct handover *h,
-			     struct buf *to);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "proc/smtpout/learn.h"
 #include "proc/smtpout/handover.h"
+#include "proc/smtpout/headers.h"
 #include "proc/smtpout/smtpout.h"
 #include "task/sys.h"
 
@@ -65,6 +66,8 @@ static void live_free(struct live *l)
 		sys_close(l->handover.body_fd);
 	if (l->first)
 		locum__packet__free_unpacked(l->first, NULL);
+	if (l->last)
+		locum__packet__free_unpacked(l->last, NULL);
 	buf_done(&l->received);
 	arena_done(&l->arena);
 	arena_done(&l->scratch);
@@ -285,7 +288,12 @@ static void ask_task(struct task *tk, void *arg)
 static void send_task(struct task *tk, void *arg)
 {
 	struct live *l = arg;
-	struct live_result result = live_talk_send(tk, l);
+	struct live_result result = { .way = LOCUM__LIVE_WAY__LIVE_AWAY,
+				      .text = STR("our headers cannot be made") };
+
+	if (headers_make(tk, smtpout_evidence_key(l->so, l->domain.p), l->last->live_send->envelope,
+			 l->domain, &l->handover, &l->received) == 0)
+		result = live_talk_send(tk, l);
 
 	answer(tk, l, &result);
 	if (result.way == LOCUM__LIVE_WAY__LIVE_AWAY)
@@ -402,7 +410,6 @@ static const char *keep_message(struct live *l, struct ipc_message *m)
 	const Locum__Envelope *e = question->envelope;
 	struct handover *h = &l->handover;
 	uint64_t bytes = 0;
-	int r;
 
 	if (!e || handover_id(e, &l->id) < 0)
 		return "the envelope is not complete";
@@ -416,8 +423,8 @@ static const char *keep_message(struct live *l, struct ipc_message *m)
 		return "the body is not what it should be";
 	h->body_bytes = bytes;
 	h->body_crc32c = question->body_crc32c;
-	r = handover_format_received(e, l->domain, h, &l->received);
-	return r < 0 ? "no Received header can be made" : NULL;
+	l->last = TAKE(m->packet);
+	return NULL;
 }
 
 static const char *start_send(struct live *l, struct ipc_message *m)

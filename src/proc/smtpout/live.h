@@ -57,6 +57,7 @@ struct live {
 	str domain;           /* of the first recipient */
 	str asked_domain;     /* of the newest */
 	msg_id id;            /* of the message, with LiveSend */
+	Locum__Packet *last;  /* LiveSend: its envelope is that of the headers */
 	struct buf received;  /* likewise */
 	struct handover handover;
 	struct introduction who;

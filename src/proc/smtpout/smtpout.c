@@ -65,6 +65,26 @@ int smtpout_introduction(const struct smtpout *so, const Locum__Envelope *e, con
 	return 0;
 }
 
+const uint8_t *smtpout_evidence_key(const struct smtpout *so, const char *domain)
+{
+	const struct conf_domain *d = conf_domain(so->worker->conf, str_of(domain));
+
+	return so->has_evidence_key && !(d && d->evidence == EVIDENCE_NONE) ? so->evidence_key
+									    : NULL;
+}
+
+/* Locumd's, before the first peer. */
+static void take_evidence_key(struct smtpout *so, const Locum__EvidenceKey *m)
+{
+	if (m->key.len != sizeof(so->evidence_key)) {
+		log_error("evidence.no_key");
+		return;
+	}
+	memcpy(so->evidence_key, m->key.data, sizeof(so->evidence_key));
+	explicit_bzero(m->key.data, m->key.len);
+	so->has_evidence_key = true;
+}
+
 void smtpout_reply(struct task *tk, struct smtpout *so, uint64_t life, uint64_t call,
 		   Locum__Packet *packet)
 {
@@ -109,6 +129,10 @@ static void message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 	struct smtpout *so = w->arg;
 	int r = -EINVAL;
 
+	if (m->packet->body_case == LOCUM__PACKET__BODY_EVIDENCE_KEY) {
+		take_evidence_key(so, m->packet->evidence_key);
+		return;
+	}
 	if (m->packet->body_case == LOCUM__PACKET__BODY_FORGET_DNS) {
 		forget_dns(tk, so);
 		return;

@@ -7,6 +7,7 @@
 
 #include "proc/smtpout/live.h"
 #include "proc/worker.h"
+#include "smtp/evidence.h"
 
 struct smtpout {
 	struct loop *loop;
@@ -21,6 +22,8 @@ struct smtpout {
 	struct conf *const *conf; /* the newest */
 	char *tls_ca;             /* path of the authorities that are in use */
 	struct outbound outbound;
+	uint8_t evidence_key[EVIDENCE_KEY_BYTES];
+	bool has_evidence_key; /* locumd sent it */
 	struct lives lives;
 	const struct worker *worker; /* whose conf is the newest */
 	struct group jobs;
@@ -46,6 +49,8 @@ int probe_start(struct smtpout *so, struct ipc_message *m);
 int smtpout_introduction(const struct smtpout *so, const Locum__Envelope *e, const char *domain,
 			 struct arena *arena, struct introduction *who,
 			 const struct introduction **ret_who);
+/* What signs the evidence for the domain's primary; NULL: it gets none. */
+const uint8_t *smtpout_evidence_key(const struct smtpout *so, const char *domain);
 /* Sends a reply to the spoold that asked, if it is still there. */
 void smtpout_reply(struct task *tk, struct smtpout *so, uint64_t life, uint64_t call,
 		   Locum__Packet *packet);
