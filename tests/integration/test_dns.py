@@ -193,3 +193,46 @@ def stalled(w):
     check(took < 3, "clients' DNS delayed the delivery", f"{took:.1f} s")
     check(all(x.cmd("NOOP")[0] == 250 for x in clients[::50]), "the clients are gone")
     return f"delivered {took:.1f} s after it came"
+
+
+# Passes on what is asked, reverse names a third of a second later: as long as a resolver waits before it asks again.
+SLOW_REVERSE = """
+import select, socket, sys, time
+own, up = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+own.bind((sys.argv[1], 53))
+asked, later = {}, []
+while True:
+    for s in select.select([own, up], [], [], 0.02)[0]:
+        packet, who = s.recvfrom(4096)
+        if s is up:
+            at = time.monotonic() + (0.3 if b"\\x07in-addr" in packet.lower() else 0)
+            later.append((at, packet, asked.pop(packet[:2], who)))
+        else:
+            asked[packet[:2]] = who
+            up.sendto(packet, (sys.argv[2], 53))
+    for x in [x for x in later if x[0] <= time.monotonic()]:
+        own.sendto(x[1], x[2])
+        later.remove(x)
+"""
+
+
+@scenario("dns: a client quicker than DNS does not come without its name", seconds=60)
+def quick_client(w):
+    c = Cast(w, postfix=False, start=False, zone=ZONE + """
+1.2.0.192.in-addr.arpa. PTR quick.src.test.
+quick.src.test. A 192.0.2.1
+""")
+    relay = w.host("relay", 54)
+    relay.process([sys.executable, "-c", SLOW_REVERSE, relay.ip, c.dnshost.ip], "relay.log")
+    fake = Fake(c.primary).up()
+    c.node.dns = relay.ip
+    c.node.write_config()
+    c.node.start()
+    started = time.monotonic()
+    raw = c.send("quick")
+    took = time.monotonic() - started
+    arrives(fake, "quick", 30, "not delivered")
+    got = fake.messages[0][2]
+    check(got.endswith(raw) and b"(quick.src.test [192.0.2.1])" in got[:len(got) - len(raw)],
+          "it came without its name", got[:300])
+    return f"taken after {took:.1f} s"

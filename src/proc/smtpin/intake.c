@@ -226,15 +226,28 @@ static int write_verdict(struct task *tk, struct session *s, const struct verdic
 	return session_write(tk, s, str_mem(text, sizeof(start) - 1 + ID_TEXT_LENGTH + 2));
 }
 
+/* The client's name is evidence, and the primary judges by it: a quick client must not arrive without one. What was
+ * answered before goes out first. 0 (also when DNS did not say in time), -ECANCELED, or the error of the stream. */
+static int await_name(struct task *tk, struct session *s)
+{
+	int r = stream_flush(tk, &s->stream, task_in(tk, FACTS_WAIT));
+
+	if (r == 0)
+		r = facts_wait_name(tk, s->facts, task_in(tk, FACTS_WAIT));
+	return r == -ETIMEDOUT ? 0 : r;
+}
+
 /* The primary's verdict, where it has one: ANSWER_PASSED; else ours, once the message is in the spool. The client is
  * asked to come again where the primary may have it and the spool has not: any code will do but one that says why not here. */
 static enum answer pass_on(struct task *tk, struct intake *in, struct verdict *v)
 {
 	struct session *s = in->s;
-	struct handover *h = handover_new(s);
+	struct handover *h = NULL;
 	bool ambiguous = false;
 	enum answer a;
 
+	if (await_name(tk, s) == 0)
+		h = handover_new(s);
 	if (!h)
 		return ANSWER_NOT_STORED;
 	v->id = h->id;
