@@ -6,7 +6,7 @@ DESTDIR ?=
 SECONDS ?= 60
 export NINJAFLAGS
 
-.PHONY: all build run check check-fast fuzz sim sim-many sim-places sim-wrong powercut bench bench-spool bench-size bench-tls bench-front bench-drain bench-live install clean format help
+.PHONY: all build run check check-fast fuzz sim sim-many sim-places sim-wrong powercut bench bench-spool bench-size bench-tls bench-front bench-drain bench-live verdicts install clean format help
 
 all: build
 
@@ -47,6 +47,11 @@ sim-wrong:
 # The spool on a real ext4 whose power goes; as root.
 powercut:
 	@tests/powercut/run long
+
+# The primary's verdict on mail that comes through us and mail that does not; as root.
+verdicts: build
+	@scripts/install-deps test
+	@LOCUM_BUILD=$(BUILD) tests/verdicts/run
 
 bench: build
 	@QUICK=$(QUICK) bench/run
@@ -91,6 +96,7 @@ help:
 	@echo "make sim-places  one world, cut at each sync (EVERY=sync) or killed in every nth call (EVERY=n)"
 	@echo "make sim-wrong   mistakes made on purpose, each to be seen by the simulator"
 	@echo "make powercut    the spool on a real ext4 whose power goes at every sync (ten minutes, as root)"
+	@echo "make verdicts    is a primary's verdict the same directly and through us? (three minutes, as root)"
 	@echo "make bench       Locum beside Postfix, as a table (QUICK=1: a short one)"
 	@echo "make bench-spool the spool beside the disk alone, as a table (two minutes)"
 	@echo "make bench-size  a million messages, ten thousand domains: memory, start, cost (ten minutes)"
