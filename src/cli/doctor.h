@@ -23,7 +23,7 @@
 enum verdict { VERDICT_OK, VERDICT_WARN, VERDICT_WRONG };
 
 /* In the order of the table. */
-enum section { SECTION_DNS, SECTION_PRIMARY, SECTION_DAEMON, SECTION_COUNT };
+enum section { SECTION_DNS, SECTION_PRIMARY, SECTION_OURSELVES, SECTION_DAEMON, SECTION_COUNT };
 
 struct finding {
 	enum verdict verdict;
@@ -59,6 +59,7 @@ int doctor_print(struct doctor *d);
 /* --- the parts; those with a task may park --- */
 void doctor_dns(struct task *tk, struct doctor *d);
 void doctor_primary(struct task *tk, struct doctor *d);
+void doctor_ourselves(struct task *tk, struct doctor *d);
 void doctor_daemon(struct doctor *d);
 
 /* --- the commands behind the command --- */

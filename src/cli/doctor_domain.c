@@ -49,6 +49,11 @@ static void primary_task(struct task *tk, void *arg)
 	doctor_primary(tk, arg);
 }
 
+static void ourselves_task(struct task *tk, void *arg)
+{
+	doctor_ourselves(tk, arg);
+}
+
 static void examine(struct task *tk, void *arg)
 {
 	struct doctor *d = arg;
@@ -66,6 +71,8 @@ static void examine(struct task *tk, void *arg)
 	r = task_start(task_loop(tk), &parts, "dns", dns_task, d);
 	if (r == 0)
 		r = task_start(task_loop(tk), &parts, "primary", primary_task, d);
+	if (r == 0)
+		r = task_start(task_loop(tk), &parts, "ourselves", ourselves_task, d);
 	if (r < 0)
 		doctor_say(d, SECTION_DNS, VERDICT_WRONG, "doctor", NULL, "%s", strerror(-r));
 	if (group_wait(tk, &parts, d->ends) < 0) {
