@@ -96,7 +96,7 @@ help:
 	@echo "make sim-places  one world, cut at each sync (EVERY=sync) or killed in every nth call (EVERY=n)"
 	@echo "make sim-wrong   mistakes made on purpose, each to be seen by the simulator"
 	@echo "make powercut    the spool on a real ext4 whose power goes at every sync (ten minutes, as root)"
-	@echo "make verdicts    is a primary's verdict the same directly and through us? (three minutes, as root)"
+	@echo "make verdicts    is a primary's verdict the same directly and through us? (five minutes, as root)"
 	@echo "make bench       Locum beside Postfix, as a table (QUICK=1: a short one)"
 	@echo "make bench-spool the spool beside the disk alone, as a table (two minutes)"
 	@echo "make bench-size  a million messages, ten thousand domains: memory, start, cost (ten minutes)"

@@ -170,7 +170,11 @@ static void rspamd(struct snippet *s)
 	       "  }\n"
 	       "}\n"
 	       "# Do not add this node to local_addrs (options.inc): what comes from there is not "
-	       "checked.\n");
+	       "checked.\n"
+	       "# In options.inc: one more Received header is one more address to ask lists about, "
+	       "and\n"
+	       "# questions past the bound (64 a message) are left out.\n"
+	       "#   dns_max_requests = 128;\n");
 }
 
 static void spamassassin(struct snippet *s)
