@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "cli/words.h"
 #include "conf/units.h"
+#include "smtp/meaning.h"
 #include "task/sys.h"
 
 #include <inttypes.h>
@@ -115,59 +116,64 @@ static const char *spoken(const struct primary *p, char text[static SPOKEN_MAX])
 	return text;
 }
 
-/* Words that servers use for it; which reply means what, and for how long, is decided where mail is delivered. */
-static bool speaks_of_greylisting(const char *text)
-{
-	return strcasestr(text, "greylist") || strcasestr(text, "graylist") ||
-	       strcasestr(text, "grey-list") || strcasestr(text, "postgrey");
-}
+/* What stands in the way, and what the primary's operator does about it. */
+static const struct {
+	const char *word, *todo;
+} obstacles[] = {
+	[MEANING_FULL] = { "it exists, and its mailbox is full", "make room in it" },
+	[MEANING_NO_USER] = { "it does not exist",
+			      "every domain must have a postmaster (RFC 5321 §4.5.1)" },
+	[MEANING_GREYLISTED] = { "it greylists us", "exempt this node's addresses there: a "
+						    "backup's mail has waited long "
+						    "enough" },
+	[MEANING_THROTTLED] = { "it limits how much we may bring",
+				"exempt this node's addresses from its limits" },
+	[MEANING_BLOCKED] = { "this node is blocked there", "exempt this node's addresses there" },
+	[MEANING_RELAYING] = { "it does not take the domain for its own",
+			       "is that the right server? then let it take the domain" },
+	[MEANING_POLICY] = { "refused", "it must take mail to postmaster (RFC 5321 §4.5.1), also "
+					"from this node" },
+	[MEANING_TROUBLE] = { "put off", "its log says why" },
+};
 
 static void judge_postmaster(struct primary *p)
 {
-	const char *exempt =
-		"exempt this node's addresses there: a backup's mail has waited long enough";
+	enum meaning m = meaning_of_reply(&p->conn->reply);
+	bool for_now = reply_class(&p->conn->reply) == 4;
 	char text[SPOKEN_MAX];
 
 	spoken(p, text);
-	switch (reply_class(&p->conn->reply)) {
-	case 2:
+	if (m == MEANING_TAKEN)
 		doctor_say(p->d, SECTION_PRIMARY, VERDICT_OK, "postmaster", NULL, "taken: %s",
 			   text);
-		return;
-	case 4:
-		doctor_say(p->d, SECTION_PRIMARY, VERDICT_WARN, "postmaster", exempt, "%s: %s",
-			   speaks_of_greylisting(text) ? "it greylists us" : "put off", text);
-		return;
-	default:
-		doctor_say(p->d, SECTION_PRIMARY, VERDICT_WRONG, "postmaster",
-			   "every domain must have a postmaster (RFC 5321 §4.5.1); if it has one, "
-			   "this "
-			   "node is blocked there: exempt its addresses",
-			   "refused: %s", text);
-	}
+	else if (m < ELEMENTS(obstacles) && obstacles[m].word)
+		doctor_say(p->d, SECTION_PRIMARY, for_now ? VERDICT_WARN : VERDICT_WRONG,
+			   "postmaster", obstacles[m].todo, "%s: %s", obstacles[m].word, text);
+	else
+		doctor_say(p->d, SECTION_PRIMARY, VERDICT_WRONG, "postmaster", NULL, "%s", text);
 }
 
 static void judge_stranger(struct primary *p)
 {
+	enum meaning m = meaning_of_reply(&p->conn->reply);
 	char text[SPOKEN_MAX];
 
 	spoken(p, text);
-	switch (reply_class(&p->conn->reply)) {
-	case 2:
+	if (m == MEANING_TAKEN)
 		doctor_say(p->d, SECTION_PRIMARY, VERDICT_WARN, "unknown user",
 			   "let it refuse unknown recipients at RCPT; until then mail to nobody is "
 			   "taken "
 			   "here too",
 			   "a mailbox that does not exist is taken: %s", text);
-		return;
-	case 4:
-		doctor_say(p->d, SECTION_PRIMARY, VERDICT_WARN, "unknown user",
-			   "let it answer 550 5.1.1 to unknown recipients", "put off: %s", text);
-		return;
-	default:
+	else if (m == MEANING_NO_USER)
 		doctor_say(p->d, SECTION_PRIMARY, VERDICT_OK, "unknown user", NULL, "refused: %s",
 			   text);
-	}
+	else
+		doctor_say(p->d, SECTION_PRIMARY, VERDICT_WARN, "unknown user",
+			   "let it answer 550 5.1.1 to unknown recipients: from another reply "
+			   "nothing is "
+			   "learned about who exists",
+			   "%s: %s", meaning_name(m), text);
 }
 
 /* MAIL, RCPT, and RSET before anything could be sent. False: no more can be asked. */

@@ -120,7 +120,14 @@ PRIMARIES = (
     ("it speaks no SMTP", {"CONNECT": "SSH-2.0-OpenSSH_9.2"}, (), (("smtp", "wrong", "what it said is not SMTP at greeting"),)),
     ("it greylists us", {"RCPT": "450 4.2.0 Greylisted, see http://postgrey.schweikert.ch"}, (),
      (("postmaster", "warn", "it greylists us: 450 4.2.0 Greylisted", "exempt"),)),
-    ("no postmaster", {"RCPT": "550 5.1.1 No such user"}, (), (("postmaster", "wrong", "refused: 550 5.1.1"),)),
+    ("no postmaster", {"RCPT": "550 5.1.1 No such user"}, (),
+     (("postmaster", "wrong", "it does not exist: 550 5.1.1"), ("unknown user", "ok", "refused: 550 5.1.1"))),
+    ("we are blocked", {"RCPT": "554 5.7.1 Service unavailable; Client host [192.0.2.20] blocked using zen.spamhaus.org"}, (),
+     (("postmaster", "wrong", "this node is blocked there: 554"), ("unknown user", "warn", "blocked"))),
+    ("it limits us", {"RCPT": "451 4.7.1 Too many messages from you, slow down"}, (),
+     (("postmaster", "warn", "it limits how much we may bring"),)),
+    ("it does not know the domain", {"RCPT": "554 5.7.1 <x>: Relay access denied"}, (),
+     (("postmaster", "wrong", "does not take the domain for its own"),)),
     ("it takes everything", {}, (), (("unknown user", "warn", "is taken: 250 2.1.5 Ok"), ("postmaster", "ok", "taken"))),
     ("it refuses the null reverse-path", {"MAIL": "550 5.7.1 No bounces here"}, (),
      (("sender", "wrong", "MAIL FROM:<> is refused: 550 5.7.1 No bounces here"),)),
@@ -137,7 +144,7 @@ PRIMARIES = (
     ("XCLIENT", {}, ("XCLIENT NAME ADDR PORT PROTO HELO",), (("evidence", "ok", "XCLIENT"),)),
     ("XFORWARD alone", {}, ("XFORWARD NAME ADDR",), (("evidence", "warn", "XFORWARD alone"),)),
     ("a control character cannot reach the terminal", {"RCPT": "550 5.1.1 \x1b[2J"}, (),
-     (("postmaster", "wrong", "refused: 550 5.1.1 ?[2J"),)),
+     (("postmaster", "wrong", "550 5.1.1 ?[2J"),)),
 )
 
 
