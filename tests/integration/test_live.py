@@ -1,6 +1,7 @@
 """acceptance = "live" and "defer": while the primary lives it decides, and its words are the client's; where it fails
 the spool takes over and nothing is lost."""
 
+import re
 import socket
 import time
 
@@ -59,6 +60,11 @@ header_checks = regexp:{dir}/headers
 """
 
 
+def own(reply):
+    """Without what is this message's own: Postfix names its queue id, and behind BDAT the bytes."""
+    return reply[0], re.sub(r"Ok: (\d+ bytes )?queued as \w+", "Ok: queued", reply[1])
+
+
 @scenario("live: what a real Postfix says to recipients and messages reaches the client word for word", seconds=90)
 def word_for_word(w):
     (w.dir / "access").write_text("r2@example.test 450 4.7.1 Greylisted, see http://greylist.test/r2\n"
@@ -75,10 +81,8 @@ def word_for_word(w):
     for ident, rcpts in cases:
         ours, raw = transaction(through, f"{ident}-live", rcpts)
         theirs, _ = transaction(straight, f"{ident}-straight", rcpts)
-        # A queue id of Postfix's own is in its 250.
-        same = [(a, t.rsplit(" ", 1)[0] if "queued as" in t else t) for a, t in ours] == \
-               [(a, t.rsplit(" ", 1)[0] if "queued as" in t else t) for a, t in theirs]
-        check(same, f"{ident}: the client hears something else", ours, theirs)
+        check([own(r) for r in ours] == [own(r) for r in theirs], f"{ident}: the client hears something else",
+              ours, theirs)
     check("5.1.1" in transaction(through, "x", ("nobody@example.test",))[0][0][1], "no such user")
     check(messages(c.node) == 0, "something was spooled")
     wait_until(lambda: postfix.count() == 2, 10, "not delivered")
