@@ -278,6 +278,38 @@ void dns_read_tlsa(str message, struct dns_tlsa_answer *ret)
 	}
 }
 
+static void take_text(const struct reader *rd, const struct record *rec, void *arg)
+{
+	struct dns_texts *a = arg;
+	const uint8_t *data = (const uint8_t *)rd->message.p + rec->data;
+	size_t n = 0, at = 0;
+
+	if (a->count == DNS_TEXTS_MAX) {
+		a->cut = true;
+		return;
+	}
+	while (at < rec->data_length) {
+		size_t length = data[at++];
+
+		if (length > rec->data_length - at || length > DNS_TEXT_SIZE - n) {
+			a->cut = true;
+			return;
+		}
+		memcpy(a->text[a->count] + n, data + at, length);
+		n += length;
+		at += length;
+	}
+	a->length[a->count++] = n;
+}
+
+void dns_read_texts(str message, struct dns_texts *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->status = read_answer(message, DNS_TXT, take_text, ret, &ret->ttl);
+	if (ret->status != DNS_DATA)
+		ret->count = 0;
+}
+
 static void take_nothing(const struct reader *rd, const struct record *rec, void *arg)
 {
 	(void)rd;

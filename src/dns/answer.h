@@ -18,6 +18,8 @@ enum dns_status { DNS_DATA, DNS_NO_DATA, DNS_NO_DOMAIN, DNS_TROUBLE };
 #define DNS_ADDRESSES_MAX 16
 #define DNS_NAMES_MAX 4
 #define DNS_TLSA_MAX 16
+#define DNS_TEXTS_MAX 8
+#define DNS_TEXT_SIZE 512
 #define DNS_TLSA_BYTES_MAX 4096 /* of all records of an answer together */
 
 struct dns_mx {
@@ -65,6 +67,16 @@ struct dns_tlsa_answer {
 	uint8_t bytes[DNS_TLSA_BYTES_MAX];
 };
 
+/* TXT records, the strings of each joined; longer ones are left out. */
+struct dns_texts {
+	enum dns_status status;
+	uint32_t ttl;
+	bool cut;
+	size_t count;
+	size_t length[DNS_TEXTS_MAX];
+	char text[DNS_TEXTS_MAX][DNS_TEXT_SIZE];
+};
+
 /* Possible host names only. */
 struct dns_names {
 	enum dns_status status;
@@ -78,6 +90,7 @@ void dns_read_mx(str message, struct dns_mx_answer *ret);
 /* type: DNS_A or DNS_AAAA */
 void dns_read_addresses(str message, enum dns_type type, struct dns_addresses *ret);
 void dns_read_names(str message, struct dns_names *ret);
+void dns_read_texts(str message, struct dns_texts *ret);
 void dns_read_tlsa(str message, struct dns_tlsa_answer *ret);
 /* Only whether there are records of that type. */
 enum dns_status dns_read_status(str message, enum dns_type type);

@@ -395,9 +395,32 @@ static void test_tlsa_records_are_bounded(void **state)
 	assert_true(a.cut);
 }
 
+static void test_texts_are_joined_and_bounded(void **state)
+{
+	static struct dns_texts a;
+	WRITER w;
+
+	(void)state;
+	dns_start(&w, 0, "x", DNS_TXT);
+	dns_put_head(&w, "x", DNS_TXT, 300, 6);
+	must(buf_add(&w.b, str_mem("\2ab\2cd", 6)) == 0);
+	dns_put_head(&w, "x", DNS_TXT, 300, 3);
+	must(buf_add(&w.b, str_mem("\5ab", 3)) == 0); /* longer than its record */
+	for (int i = 0; i < DNS_TEXTS_MAX; i++)
+		dns_put_head(&w, "x", DNS_TXT, 300, 0);
+	dns_read_texts(buf_str(&w.b), &a);
+	assert_int_equal(a.status, DNS_DATA);
+	assert_int_equal(a.count, DNS_TEXTS_MAX);
+	assert_int_equal(a.length[0], 4);
+	assert_memory_equal(a.text[0], "abcd", 4);
+	assert_int_equal(a.length[1], 0);
+	assert_true(a.cut);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_texts_are_joined_and_bounded),
 		cmocka_unit_test(test_tlsa_records),
 		cmocka_unit_test(test_tlsa_records_are_bounded),
 		cmocka_unit_test(test_mx_records_come_best_first),

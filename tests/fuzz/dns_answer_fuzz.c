@@ -85,6 +85,7 @@ static void check_tlsa(const struct dns_tlsa_answer *a)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct dns_tlsa_answer tlsa;
+	static struct dns_texts texts;
 	static struct dns_mx_answer mx;
 	static struct dns_addresses v6, v4;
 	static struct dns_names names;
@@ -100,6 +101,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(dns_read_status(message, DNS_A) == v4.status);
 	dns_read_tlsa(message, &tlsa);
 	check_tlsa(&tlsa);
+	dns_read_texts(message, &texts);
+	must(texts.count <= DNS_TEXTS_MAX);
+	for (size_t i = 0; i < texts.count; i++)
+		must(texts.length[i] <= DNS_TEXT_SIZE);
 	dns_read_names(message, &names);
 	must(names.count <= DNS_NAMES_MAX);
 	for (size_t i = 0; i < names.count; i++)

@@ -3,7 +3,10 @@ talk us out of it."""
 
 import hashlib
 import re
+import socket
 import ssl
+import threading
+import time
 
 from harness import Client, Locum, check, make_message, send_one, sh, wait_until
 from peers import Fake, SignedDns
@@ -223,3 +226,122 @@ def requiretls(w):
             wait_until(lambda: p.fake.messages, 20, f"{p.name}: not delivered", lambda: node.log()[-1500:])
             check("REQUIRETLS" in p.fake.messages[0][0], f"{p.name}: not passed on", p.fake.messages[0][0])
     check(node.status()["messages_held"] == 2, "not held")
+
+
+class PolicyHost:
+    """HTTPS at port 443, a certificate by SNI name: what each mta-sts.DOMAIN answers; None: the connection breaks."""
+
+    def __init__(self, host):
+        self.host, self.answers, self.contexts, self.asked = host, {}, {}, []
+        self.listener = host.listen(443)
+        host.world.closing.append(self.listener.close)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def add(self, domain, crt, answer):
+        name = f"mta-sts.{domain}"
+        self.contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.contexts[name].load_cert_chain(*map(str, crt))
+        self.answers[name] = answer
+
+    def accept(self):
+        while True:
+            try:
+                s, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(s,), daemon=True).start()
+
+    def serve(self, s):
+        chosen = []
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+        def choose(sock, name, _):
+            chosen.append(name)
+            sock.context = self.contexts[name]
+        context.sni_callback = choose
+        any_context = next(iter(self.contexts.values()))
+        any_context.sni_callback = choose
+        try:
+            s.settimeout(10)
+            tls = any_context.wrap_socket(s, server_side=True)
+            request = b""
+            while b"\r\n\r\n" not in request:
+                got = tls.recv(4096)
+                if not got:
+                    return
+                request += got
+            self.asked.append((chosen[0], request))
+            answer = self.answers[chosen[0]]
+            if answer is not None:
+                tls.sendall(answer)
+                tls.unwrap()
+        except (OSError, ssl.SSLError, KeyError):
+            pass
+        finally:
+            s.close()
+
+
+def policy(mode, *mx, age=86400):
+    body = f"version: STSv1\r\nmode: {mode}\r\n" + "".join(f"mx: {m}\r\n" for m in mx) + f"max_age: {age}\r\n"
+    return (f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"{body}").encode()
+
+
+@scenario("mta-sts: every outcome as RFC 8461 says", seconds=120)
+def mta_sts(w):
+    ca = Ca(w)
+    octet = iter(range(100, 200))
+    web = w.host("web", 90)
+    https = PolicyHost(web)
+    primaries, zone = [], "mx2.backup.test. A 192.0.2.20\n"
+
+    def new(name, answer, want, words="", authority=ca, days=30, tls=True, policy_ca=ca):
+        nonlocal zone
+        crt = certificate(w, name, f"mx.{name}.test", authority, days)
+        p = Primary(name, w.host(name, next(octet)), crt, want=want, words=words, tls=tls)
+        https.add(p.domain, certificate(w, f"sts-{name}", f"mta-sts.{p.domain}", policy_ca), answer)
+        zone += p.zone() + f'_mta-sts.{p.domain}. TXT "v=STSv1; id=1;"\nmta-sts.{p.domain}. A {web.ip}\n'
+        primaries.append(p)
+        return p
+
+    own = "*.{}.test".format
+    new("good", policy("enforce", own("good")), "sts")
+    new("elsewhere", policy("enforce", "mx.other.test"), "deferred", "MTA-STS policy does not name it")
+    new("expired", policy("enforce", own("expired")), "deferred", "expired", days=-1)
+    new("self", policy("enforce", own("self")), "deferred", "self-signed", authority=None)
+    new("stripped", policy("enforce", own("stripped")), "deferred", "STARTTLS is not offered", tls=False)
+    new("testing", policy("testing", "mx.other.test"), "testing", authority=None)
+    new("none", policy("none"), "unknown", authority=None)
+    new("malformed", policy("enforce", own("malformed")).replace(b"STSv1", b"STSv9"), "unknown", authority=None)
+    new("moved", b"HTTP/1.1 302 Found\r\nLocation: https://mta-sts.good.test/.well-known/mta-sts.txt\r\n\r\n", "unknown",
+        authority=None)
+    new("impostor", policy("enforce", own("impostor")), "unknown", authority=None, policy_ca=None)
+    kept = new("kept", policy("enforce", own("kept")), "sts")
+    dns = SignedDns(w.host("dns", 53), zone)
+    mx2 = w.host("mx2", 20)
+    # Nothing is validated: MTA-STS needs no DNSSEC.
+    node = Locum(mx2, "mx2.backup.test", {p.domain: "acceptance = queue" for p in primaries}, dns=dns.host.ip,
+                 extra=f'tls_ca = "{ca.crt}"').start()
+    for p in primaries:
+        send(w, mx2, p.domain, p.name)
+    for p in primaries:
+        if p.want == "deferred":
+            said = wait_until(lambda: line(node, "delivery.deferred", p.domain), 20, f"{p.name}: not deferred",
+                              lambda: node.log()[-2000:])
+            check(p.words in said, f"{p.name}: another reason", said)
+            check(not p.fake.lines("MAIL") and not p.fake.seen, f"{p.name}: sent all the same")
+            continue
+        said = wait_until(lambda: line(node, "delivery.delivered", p.domain), 20, f"{p.name}: not delivered",
+                          lambda: (line(node, "delivery.deferred", p.domain), line(node, "sts.failed", p.domain)))
+        want = {"sts": "tls_policy=sts verified=pkix", "testing": "tls_policy=sts-testing verified=no",
+                "unknown": "tls_policy=none verified=no"}[p.want]
+        check(want in said, f"{p.name}: another policy", said)
+    for name in ("malformed", "moved", "impostor"):
+        check(line(node, "sts.failed", f"{name}.test"), f"{name}: a policy that cannot be had is not told")
+    # A cached policy is not forgotten because the policy host, or the record, is gone (RFC 8461 3.3).
+    https.listener.shutdown(socket.SHUT_RDWR)
+    kept.fake.tls = certificate(w, "kept-bad", "mx.kept.test")
+    time.sleep(7)  # the connection in the pool is closed after five
+    send(w, mx2, kept.domain, "again")
+    said = wait_until(lambda: line(node, "delivery.deferred", kept.domain), 20, "a host without its certificate is used")
+    check("MTA-STS demands TLS with a verified host" in said and len(kept.fake.messages) == 1, "another reason", said)

@@ -11,6 +11,7 @@
 
 #include "ipc/locum.pb-c.h"
 #include "proc/netd/routes.h"
+#include "smtp/sts.h"
 
 #define DIAL_ADDRESS_WAIT (10 * NSEC_S)
 #define DIAL_WAIT (60 * NSEC_S)
@@ -25,6 +26,7 @@ struct dialled {
 	char address[ADDR_TEXT_SIZE];
 	uint32_t index, count;
 	uint64_t route;
+	char sts_id[STS_ID_SIZE]; /* by dial_policy */
 	/* Of the host: see dns/route.h. */
 	bool mx, secure;
 	Locum__Dane dane;

@@ -5,6 +5,7 @@
 #include "proc/netd/anchor.h"
 #include "proc/netd/client.h"
 #include "proc/netd/dial.h"
+#include "proc/netd/sts_dial.h"
 
 #define REPLY_WAIT (10 * NSEC_S)
 #define SHUTDOWN_WAIT (5 * NSEC_S)
@@ -144,7 +145,8 @@ struct request {
 	struct channel *channel; /* NULL: the asker has gone */
 	struct task *task;       /* NULL: not started yet */
 	uint64_t call;
-	bool is_dial;
+	bool is_dial, sts;
+	char sts_id[STS_ID_SIZE];
 	char name[DNS_NAME_SIZE]; /* a domain, or what a client says HELO with */
 	struct addr address;      /* of a client; AF_UNSPEC: not asked about */
 	uint32_t start;
@@ -213,6 +215,7 @@ static void reply_dialled(struct task *tk, struct request *q)
 	answer.mx = d->mx;
 	answer.dane = d->dane;
 	answer.tlsa_base = d->base;
+	answer.sts_id = d->sts_id;
 	fill_tlsa(q, &answer);
 	ipc_reply(tk, q->channel, q->call, &packet, d->fd, task_in(tk, REPLY_WAIT));
 }
@@ -220,10 +223,15 @@ static void reply_dialled(struct task *tk, struct request *q)
 static void run_dial(struct task *tk, void *arg)
 {
 	_cleanup_(request_freep) struct request *q = arg;
+	_cleanup_(conf_unrefp) struct conf *conf = conf_ref(q->netd->worker->conf);
 
 	q->task = tk;
-	dial(tk, &q->netd->routes, str_of(q->name), q->start, q->route, q->address_wait,
-	     &q->dialled);
+	if (q->sts)
+		dial_policy(tk, q->netd->resolver, conf, str_of(q->name), str_of(q->sts_id),
+			    &q->dialled);
+	else
+		dial(tk, &q->netd->routes, str_of(q->name), q->start, q->route, q->address_wait,
+		     &q->dialled);
 	reply_dialled(tk, q);
 	closep(&q->dialled.fd);
 }
@@ -279,6 +287,8 @@ static int start_request(struct netd *n, struct channel *ch, const Locum__Packet
 		str_copy(str_of(p->dial->domain), q->name, sizeof(q->name));
 		q->start = p->dial->start;
 		q->route = p->dial->route;
+		q->sts = p->dial->sts;
+		str_copy(str_of(p->dial->sts_id), q->sts_id, sizeof(q->sts_id));
 		q->address_wait = p->dial->address_ms * NSEC_MS;
 		n->dials++;
 	} else {

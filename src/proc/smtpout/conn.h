@@ -70,6 +70,8 @@ struct conn {
 	bool reused;           /* came from the pool: may have died there */
 	bool reset_first;      /* an unfinished transaction must be ended by RSET */
 	bool broken;           /* not to be spoken on any more */
+	bool mx;               /* its name is from an MX record */
+	bool named_host;       /* verified by PKIX it is for the host's own name */
 	bool secure_name;      /* the host's name is beyond doubt (struct dialled) */
 	const char *policy;    /* what demanded TLS: tls_source_name(); NULL: nobody asked */
 	struct tls_verdict verdict;

@@ -64,6 +64,9 @@ void dial_by_netd(struct task *tk, struct dialer *d, const struct dial_request *
 		return;
 	dial.start = request->start;
 	dial.route = request->route;
+	dial.sts = request->sts;
+	if (request->sts_id.p)
+		dial.sts_id = (char *)arena_str(arena, request->sts_id).p ?: dial.sts_id;
 	dial.address_ms = (uint32_t)(request->address_wait / NSEC_MS);
 	r = ask(tk, so, &packet, &m, MIN(task_in(tk, DIAL_WAIT), request->deadline));
 	if (r < 0) {
@@ -87,6 +90,7 @@ void dial_by_netd(struct task *tk, struct dialer *d, const struct dial_request *
 		.index = answer->index,
 		.count = answer->count,
 		.route = answer->route,
+		.sts_id = arena_str(arena, str_of(answer->sts_id)),
 		.mx = answer->mx,
 		.secure = answer->secure,
 		.dane = answer->dane != LOCUM__DANE__DANE_NONE,

@@ -11,7 +11,8 @@ struct search {
 	const struct conn_limits *limits;
 	struct arena *arena;
 	nsec ends, address_wait;
-	struct gate *gate;   /* NULL: none */
+	struct gate *gate; /* NULL: none */
+	struct tls_needs needs;
 	struct contact best; /* the best explanation so far */
 	uint32_t start;
 	uint32_t at; /* the one that was dialled last */
@@ -111,9 +112,30 @@ static void consider(struct search *s, const struct contact *contact)
 		s->best = *contact;
 }
 
-static enum tls_demand demand_of(const struct search *s)
+static void ask_needs(struct task *tk, struct search *s)
 {
-	return s->o->demand ? s->o->demand(s->o, s->domain) : TLS_MAY;
+	s->needs = (struct tls_needs){ 0 };
+	if (s->o->needs)
+		s->o->needs(tk, s->o, s->domain, s->ends, s->arena, &s->needs);
+}
+
+/* RFC 8461 §5: as if it did not exist. */
+static void pass_over(struct search *s, const struct dialled *d)
+{
+	struct contact contact = {
+		.attempt = LOCUM__ATTEMPT__ATTEMPT_ANSWERED,
+		.destination = d->destination,
+		.host = d->host,
+		.address = d->address,
+		.tls_policy = tls_source_name(TLS_BY_STS),
+	};
+
+	contact.text = str_of(
+		arena_sprintf(s->arena, "%.*s[%.*s]: the domain's MTA-STS policy does not name it",
+			      STR_ARG(d->host), STR_ARG(d->address)));
+	consider(s, &contact);
+	s->start = d->index + 1;
+	s->more = s->start < d->count;
 }
 
 /* What it says of the destination that this host was of no use. Where other domains may use it, it is not down. */
@@ -137,14 +159,21 @@ static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
 	bool plain;
 	enum conn_result result;
 
+	tls_policy_make(s->domain, &s->needs, d, s->arena, &policy);
+	if (policy.wrong_host) {
+		pass_over(s, d);
+		return NULL;
+	}
 	if (conn_new(s->o->loop, d->fd, &peer, &c) < 0)
 		return NULL;
 	d->fd = -1;
 	c->ends = s->ends;
-	tls_policy_make(s->domain, demand_of(s), d, s->arena, &policy);
 	policy.tls.context = s->o->tls;
 	c->policy = tls_source_name(policy.source);
-	c->secure_name = d->secure;
+	c->mx = d->mx;
+	c->secure_name = d->secure || policy.source == TLS_BY_STS;
+	c->named_host =
+		policy.expect.name_count > 0 && str_case_eq(str_of(policy.expect.name[0]), d->host);
 	plain = policy.tls.demand == TLS_MAY &&
 		(!s->o->tls || plain_known(&s->o->plain, d->address, task_now(tk)));
 	result = conn_open(tk, c, s->o->our_name, s->limits, plain ? NULL : &policy.tls);
@@ -290,7 +319,7 @@ static struct conn *take_pooled(struct search *s)
 {
 	struct conn *c = pool_take(&s->o->pool, s->domain);
 
-	if (!c || tls_policy_fits(c, s->domain, demand_of(s)))
+	if (!c || tls_policy_fits(c, s->domain, &s->needs))
 		return c;
 	pool_give(&s->o->pool, c);
 	return NULL;
@@ -322,10 +351,12 @@ static enum introduced introduce_on(struct task *tk, struct search *s, struct co
 static struct conn *converse(struct task *tk, struct search *s, struct handover *h, say_fn *say,
 			     void *arg, struct contact *ret_contact)
 {
-	struct conn *c = take_pooled(s);
 	struct contact lacking = { 0 };
+	struct conn *c;
 	enum introduced how;
 
+	ask_needs(tk, s);
+	c = take_pooled(s);
 	for (;; c = NULL) {
 		if (!c)
 			c = find(tk, s);
@@ -474,8 +505,10 @@ void outbound_probe(struct task *tk, struct outbound *o, str domain, struct aren
 			    .arena = arena,
 			    .ends = task_in(tk, OUTBOUND_PROBE_MAX),
 			    .more = true };
-	struct conn *c = find(tk, &s);
+	struct conn *c;
 
+	ask_needs(tk, &s);
+	c = find(tk, &s);
 	if (!c) {
 		*ret_contact = s.best;
 		return;

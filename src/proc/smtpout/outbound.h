@@ -12,6 +12,7 @@
 #include "proc/smtpout/introduce.h"
 #include "proc/smtpout/plain.h"
 #include "proc/smtpout/pool.h"
+#include "proc/smtpout/tls_policy.h"
 #include "proc/smtpout/transaction.h"
 
 /* Dials of one attempt, whatever netd says about the length of a route. */
@@ -29,6 +30,8 @@ struct dial_request {
 	uint64_t route; /* 0, or the one that this continues */
 	nsec deadline;
 	nsec address_wait; /* the longest for one address; 0: the dialer's own */
+	bool sts;          /* not the route: the host of the domain's MTA-STS policy */
+	str sts_id;        /* with sts: of the policy that is known */
 };
 
 /* What a dial found; the fields of the Dialed message, the texts in the arena of the asker. */
@@ -39,6 +42,7 @@ struct dialled {
 	str destination, host, address;
 	uint32_t index, count;
 	uint64_t route;
+	str sts_id;  /* of the policy, where that was asked for */
 	bool mx;     /* the host's name is from an MX record */
 	bool secure; /* its name is beyond doubt: configured, or from an MX answer with DNSSEC */
 	bool dane;   /* it has TLSA records; perhaps none that could be read */
@@ -64,8 +68,9 @@ struct outbound {
 	struct loop *loop;
 	struct dialer *dialer;
 	struct ssl_ctx_st *tls; /* NULL: no STARTTLS */
-	/* What the domain is configured to need; NULL: nothing. */
-	enum tls_demand (*demand)(const struct outbound *o, str domain);
+	/* What the domain needs, in the arena; may park until the deadline. NULL: nothing. */
+	void (*needs)(struct task *tk, struct outbound *o, str domain, nsec deadline,
+		      struct arena *arena, struct tls_needs *ret);
 	/* conn_limits_delivery and conn_limits_live, but in tests */
 	const struct conn_limits *limits, *live_limits;
 	char our_name[CONN_HOST_MAX];

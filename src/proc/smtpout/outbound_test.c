@@ -393,11 +393,15 @@ static void check(const struct world *w, const struct contact *contact, Locum__O
 		fail_msg("%s: TLS %d", k->requirement, !k->encrypted);
 }
 
-static enum tls_demand must_encrypt(const struct outbound *o, str domain)
+static void must_encrypt(struct task *tk, struct outbound *o, str domain, nsec deadline,
+			 struct arena *arena, struct tls_needs *ret)
 {
+	(void)tk;
 	(void)o;
 	(void)domain;
-	return TLS_ENCRYPT;
+	(void)deadline;
+	(void)arena;
+	ret->least = TLS_ENCRYPT;
 }
 
 static void outbound_task(struct task *tk, void *arg)
@@ -412,7 +416,7 @@ static void outbound_task(struct task *tk, void *arg)
 	assert_int_equal(outbound_init(o, task_loop(tk), &w->dialer,
 				       w->k->tls ? w->client_tls : NULL, STR("locum.example")),
 			 0);
-	o->demand = w->k->must_encrypt ? must_encrypt : NULL;
+	o->needs = w->k->must_encrypt ? must_encrypt : NULL;
 	if (w->k->probe) {
 		outbound_probe(tk, o, STR("y.example"), &arena, &contact);
 		assert_int_equal(contact.attempt, LOCUM__ATTEMPT__ATTEMPT_ANSWERED);

@@ -215,17 +215,30 @@ static int acquire(struct task *tk, struct worker *w, struct sandbox_request *re
 	return load_authorities(tk, so, w->conf);
 }
 
-static enum tls_demand demand(const struct outbound *o, str domain)
+static bool goes_by_mx(const struct conf_domain *d)
+{
+	for (size_t i = 0; i < d->primary_count; i++)
+		if (d->primary[i].mx)
+			return true;
+	return false;
+}
+
+static void needs(struct task *tk, struct outbound *o, str domain, nsec deadline,
+		  struct arena *arena, struct tls_needs *ret)
 {
 	static const enum tls_demand of[] = {
 		[PRIMARY_TLS_MAY] = TLS_MAY,
 		[PRIMARY_TLS_ENCRYPT] = TLS_ENCRYPT,
 		[PRIMARY_TLS_VERIFY] = TLS_VERIFY,
 	};
-	const struct smtpout *so = CONTAINER(o, struct smtpout, outbound);
+	struct smtpout *so = CONTAINER(o, struct smtpout, outbound);
 	const struct conf_domain *d = conf_domain(*so->conf, domain);
 
-	return d ? of[d->primary_tls] : TLS_MAY;
+	if (!d)
+		return;
+	ret->least = of[d->primary_tls];
+	if (goes_by_mx(d)) /* d may be gone after this */
+		ret->sts = sts_cache_get(tk, &so->sts, domain, deadline, arena);
 }
 
 static int serve(struct task *tk, struct worker *w)
@@ -243,7 +256,8 @@ static int serve(struct task *tk, struct worker *w)
 	r = lives_init(so);
 	if (r == 0)
 		r = outbound_init(&so->outbound, w->loop, &so->dialer, so->tls, w->conf->hostname);
-	so->outbound.demand = demand;
+	so->outbound.needs = needs;
+	sts_cache_init(&so->sts, w->loop, &so->jobs, &so->dialer, so->tls);
 	return r;
 }
 
@@ -303,6 +317,7 @@ static void finish(struct task *tk, struct worker *w)
 	lives_close(tk, so);
 	outbound_close(tk, &so->outbound, task_in(tk, QUIT_TIME));
 	outbound_done(&so->outbound);
+	sts_cache_done(&so->sts);
 	tls_context_freep(&so->tls);
 	free(so->tls_ca);
 }

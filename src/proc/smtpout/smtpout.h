@@ -6,6 +6,7 @@
 #pragma once
 
 #include "proc/smtpout/live.h"
+#include "proc/smtpout/sts_cache.h"
 #include "proc/worker.h"
 #include "smtp/evidence.h"
 
@@ -24,6 +25,7 @@ struct smtpout {
 	struct outbound outbound;
 	uint8_t evidence_key[EVIDENCE_KEY_BYTES];
 	bool has_evidence_key; /* locumd sent it */
+	struct sts_cache sts;
 	struct lives lives;
 	const struct worker *worker; /* whose conf is the newest */
 	struct group jobs;

@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "proc/smtpout/outbound.h"
+#include "smtp/sts.h"
 
 const char *tls_source_name(enum tls_source source)
 {
@@ -10,6 +11,10 @@ const char *tls_source_name(enum tls_source source)
 		return "none";
 	case TLS_BY_DANE:
 		return "dane";
+	case TLS_BY_STS:
+		return "sts";
+	case TLS_BY_STS_TESTING:
+		return "sts-testing";
 	case TLS_BY_OPTION:
 		return "option";
 	}
@@ -70,10 +75,26 @@ static void expect_pkix(str domain, enum tls_demand demand, const struct dialled
 		add_name(e, arena, domain);
 }
 
-void tls_policy_make(str domain, enum tls_demand least, const struct dialled *d,
+/* RFC 8461 §4.1 and §5. Names that the policy allows are as good as configured ones. */
+static void apply_sts(const struct sts_policy *sts, const struct dialled *d, struct tls_policy *p)
+{
+	if (sts->mode == STS_NONE)
+		return;
+	p->source = TLS_BY_STS_TESTING;
+	if (sts->mode == STS_TESTING)
+		return;
+	p->source = TLS_BY_STS;
+	p->of_domain = true;
+	p->wrong_host = !sts_allows(sts, d->host);
+	p->tls.because = "MTA-STS";
+	p->tls.demand = TLS_VERIFY;
+}
+
+void tls_policy_make(str domain, const struct tls_needs *needs, const struct dialled *d,
 		     struct arena *arena, struct tls_policy *ret)
 {
 	struct tls_expect *e = &ret->expect;
+	bool is_named;
 
 	*ret = (struct tls_policy){ .source = TLS_BY_NOBODY };
 	ret->tls.expect = e;
@@ -82,31 +103,46 @@ void tls_policy_make(str domain, enum tls_demand least, const struct dialled *d,
 		ret->tls.because = "DANE";
 		expect_dane(domain, d, arena, e);
 		ret->tls.demand = e->tlsa_count > 0 ? TLS_VERIFY : TLS_ENCRYPT;
-		ret->tls.may_be_anybody = least != TLS_VERIFY;
+		ret->tls.may_be_anybody = needs->least != TLS_VERIFY;
 	}
-	if (least > ret->tls.demand) {
+	/* RFC 8461 §2: never in place of DANE. */
+	if (e->tlsa_count == 0 && needs->sts && d->mx)
+		apply_sts(needs->sts, d, ret);
+	is_named = ret->source == TLS_BY_STS;
+	if (needs->least > ret->tls.demand) {
 		ret->source = TLS_BY_OPTION;
 		ret->of_domain = true;
 		ret->tls.because = "the domain's option tls";
-		ret->tls.demand = least;
+		ret->tls.demand = needs->least;
 	}
-	if (e->tlsa_count == 0) {
-		*e = (struct tls_expect){ 0 };
-		expect_pkix(domain, ret->tls.demand, d, arena, e);
+	if (e->tlsa_count > 0)
+		return;
+	*e = (struct tls_expect){ 0 };
+	if (is_named) {
+		add_name(e, arena, d->host);
+		e->server_name = e->name_count ? e->name[0] : NULL;
+		return;
 	}
+	expect_pkix(domain, ret->tls.demand, d, arena, e);
 }
 
-bool tls_policy_fits(const struct conn *c, str domain, enum tls_demand least)
+bool tls_policy_fits(const struct conn *c, str domain, const struct tls_needs *needs)
 {
-	switch (least) {
+	enum tls_verified verified = c->verdict.verified;
+
+	if (verified == TLS_VERIFIED_DANE)
+		return true;
+	if (needs->sts && needs->sts->mode == STS_ENFORCE && c->mx)
+		return verified == TLS_VERIFIED_PKIX && c->named_host &&
+		       sts_allows(needs->sts, str_of(c->host));
+	switch (needs->least) {
 	case TLS_MAY:
 		return true;
 	case TLS_ENCRYPT:
 		return stream_tls_version(&c->stream) != NULL;
 	case TLS_VERIFY:
-		return c->verdict.verified == TLS_VERIFIED_DANE ||
-		       (c->verdict.verified == TLS_VERIFIED_PKIX &&
-			(c->secure_name || is_within(str_of(c->host), domain)));
+		return verified == TLS_VERIFIED_PKIX && c->named_host &&
+		       (c->secure_name || is_within(str_of(c->host), domain));
 	}
 	return false;
 }

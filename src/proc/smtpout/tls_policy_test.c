@@ -2,6 +2,7 @@
 
 #include "proc/smtpout/fake_server.h"
 #include "proc/smtpout/outbound.h"
+#include "smtp/sts.h"
 
 #include <openssl/evp.h>
 
@@ -286,7 +287,7 @@ static void tls_task(struct task *tk, void *arg)
 	d.dane = !k->no_records;
 	for (int i = 0; i < 3 && k->tlsa[i]; i++)
 		add_record(run, &d, k->tlsa[i]);
-	tls_policy_make(STR("example"), k->configured, &d, &arena, &policy);
+	tls_policy_make(STR("example"), &(struct tls_needs){ k->configured }, &d, &arena, &policy);
 	policy.tls.context = context;
 	assert_int_equal(conn_new(task_loop(tk),
 				  fake_server_start(task_loop(tk), &server,
@@ -347,16 +348,16 @@ static void names(void **state)
 	d.tlsa[d.tlsa_count++] =
 		(struct tls_tlsa){ 3, 1, 1, STR("0123456789abcdef0123456789abcdef") };
 	d.mx = true;
-	tls_policy_make(STR("example"), TLS_MAY, &d, &arena, &p);
+	tls_policy_make(STR("example"), &(struct tls_needs){ TLS_MAY }, &d, &arena, &p);
 	assert_int_equal(p.expect.name_count, 2);
 	assert_string_equal(p.expect.server_name, "real.example");
 	assert_string_equal(p.expect.name[1], "mx.example");
 	d.secure = true;
-	tls_policy_make(STR("example"), TLS_MAY, &d, &arena, &p);
+	tls_policy_make(STR("example"), &(struct tls_needs){ TLS_MAY }, &d, &arena, &p);
 	assert_int_equal(p.expect.name_count, 3);
 	assert_string_equal(p.expect.name[2], "example");
 	d = (struct dialled){ .host = STR("2001:db8::1") };
-	tls_policy_make(STR("example"), TLS_MAY, &d, &arena, &p);
+	tls_policy_make(STR("example"), &(struct tls_needs){ TLS_MAY }, &d, &arena, &p);
 	assert_int_equal(p.expect.name_count, 0);
 	assert_null(p.expect.server_name);
 	assert_int_equal(p.tls.demand, TLS_MAY);
@@ -372,20 +373,68 @@ static void verified_names(void **state)
 
 	(void)state;
 	arena_init(&arena, 10000);
-	tls_policy_make(STR("example"), TLS_VERIFY, &d, &arena, &p);
+	tls_policy_make(STR("example"), &(struct tls_needs){ TLS_VERIFY }, &d, &arena, &p);
 	assert_int_equal(p.expect.name_count, 1); /* DNS may have made up the host */
 	assert_string_equal(p.expect.name[0], "example");
 	assert_string_equal(p.expect.server_name, "mx.elsewhere");
 	assert_true(p.of_domain);
 	d.secure = true;
-	tls_policy_make(STR("example"), TLS_VERIFY, &d, &arena, &p);
+	tls_policy_make(STR("example"), &(struct tls_needs){ TLS_VERIFY }, &d, &arena, &p);
 	assert_string_equal(p.expect.name[0], "mx.elsewhere");
 	d = (struct dialled){ .host = STR("MX.Example"), .mx = true };
-	tls_policy_make(STR("example"), TLS_VERIFY, &d, &arena, &p);
+	tls_policy_make(STR("example"), &(struct tls_needs){ TLS_VERIFY }, &d, &arena, &p);
 	assert_string_equal(p.expect.name[0], "MX.Example");
 	d.host = STR("mx.notexample");
-	tls_policy_make(STR("example"), TLS_VERIFY, &d, &arena, &p);
+	tls_policy_make(STR("example"), &(struct tls_needs){ TLS_VERIFY }, &d, &arena, &p);
 	assert_string_equal(p.expect.name[0], "example");
+	arena_done(&arena);
+}
+
+static void mta_sts(void **state)
+{
+	struct sts_policy sts = { .mode = STS_ENFORCE, .mx_count = 1, .mx = { "*.example" } };
+	struct dialled d = { .host = STR("mx.example"), .mx = true };
+	struct tls_needs needs = { .sts = &sts };
+	struct conn c = { .host = "mx.example", .mx = true };
+	struct tls_policy p;
+	struct arena arena;
+
+	(void)state;
+	arena_init(&arena, 20000);
+	tls_policy_make(STR("example"), &needs, &d, &arena, &p);
+	assert_int_equal(p.source, TLS_BY_STS);
+	assert_int_equal(p.tls.demand, TLS_VERIFY);
+	assert_int_equal(p.expect.name_count, 1); /* the host's own name, not the domain's */
+	assert_string_equal(p.expect.name[0], "mx.example");
+	assert_false(p.wrong_host);
+	assert_false(tls_policy_fits(&c, STR("example"), &needs));
+	c.verdict.verified = TLS_VERIFIED_PKIX;
+	c.named_host = true;
+	assert_true(tls_policy_fits(&c, STR("example"), &needs));
+	str_copy(STR("mx.elsewhere"), c.host, sizeof(c.host));
+	assert_false(tls_policy_fits(&c, STR("example"), &needs));
+	d.host = STR("mx.elsewhere");
+	tls_policy_make(STR("example"), &needs, &d, &arena, &p);
+	assert_true(p.wrong_host && p.of_domain);
+	d.mx = false; /* a configured host is not of the policy */
+	tls_policy_make(STR("example"), &needs, &d, &arena, &p);
+	assert_int_equal(p.source, TLS_BY_NOBODY);
+	d.mx = d.dane = true; /* DANE before MTA-STS (RFC 8461 2) */
+	d.tlsa[d.tlsa_count++] =
+		(struct tls_tlsa){ 3, 1, 1, STR("0123456789abcdef0123456789abcdef") };
+	tls_policy_make(STR("example"), &needs, &d, &arena, &p);
+	assert_int_equal(p.source, TLS_BY_DANE);
+	assert_false(p.wrong_host);
+	d.dane = false;
+	d.tlsa_count = 0;
+	sts.mode = STS_TESTING;
+	tls_policy_make(STR("example"), &needs, &d, &arena, &p);
+	assert_int_equal(p.source, TLS_BY_STS_TESTING);
+	assert_int_equal(p.tls.demand, TLS_MAY);
+	assert_false(p.wrong_host);
+	sts.mode = STS_NONE;
+	tls_policy_make(STR("example"), &needs, &d, &arena, &p);
+	assert_int_equal(p.source, TLS_BY_NOBODY);
 	arena_done(&arena);
 }
 
@@ -394,16 +443,17 @@ static void a_pooled_connection_fits(void **state)
 	struct conn c = { .host = "mx.example" };
 
 	(void)state;
-	assert_true(tls_policy_fits(&c, STR("example"), TLS_MAY));
-	assert_false(tls_policy_fits(&c, STR("example"), TLS_ENCRYPT));
-	assert_false(tls_policy_fits(&c, STR("example"), TLS_VERIFY));
+	assert_true(tls_policy_fits(&c, STR("example"), &(struct tls_needs){ TLS_MAY }));
+	assert_false(tls_policy_fits(&c, STR("example"), &(struct tls_needs){ TLS_ENCRYPT }));
+	assert_false(tls_policy_fits(&c, STR("example"), &(struct tls_needs){ TLS_VERIFY }));
 	c.verdict.verified = TLS_VERIFIED_PKIX;
-	assert_true(tls_policy_fits(&c, STR("example"), TLS_VERIFY));
-	assert_false(tls_policy_fits(&c, STR("other"), TLS_VERIFY));
+	c.named_host = true;
+	assert_true(tls_policy_fits(&c, STR("example"), &(struct tls_needs){ TLS_VERIFY }));
+	assert_false(tls_policy_fits(&c, STR("other"), &(struct tls_needs){ TLS_VERIFY }));
 	c.secure_name = true;
-	assert_true(tls_policy_fits(&c, STR("other"), TLS_VERIFY));
+	assert_true(tls_policy_fits(&c, STR("other"), &(struct tls_needs){ TLS_VERIFY }));
 	c = (struct conn){ .verdict.verified = TLS_VERIFIED_DANE };
-	assert_true(tls_policy_fits(&c, STR("other"), TLS_VERIFY));
+	assert_true(tls_policy_fits(&c, STR("other"), &(struct tls_needs){ TLS_VERIFY }));
 }
 
 int main(void)
@@ -412,6 +462,7 @@ int main(void)
 		cmocka_unit_test(handshakes),
 		cmocka_unit_test(names),
 		cmocka_unit_test(verified_names),
+		cmocka_unit_test(mta_sts),
 		cmocka_unit_test(a_pooled_connection_fits),
 	};
 
