@@ -204,3 +204,20 @@ def refused(w):
         c.send(f"m{i}")
         wait_until(lambda n=i + 1: len(fake.messages) == n, 15, "not handed over", lambda: c.node.log()[-1500:])
     check(len(fake.lines("XCLIENT")) == 1, "asked more than once", fake.transcript)
+
+
+@scenario("XCLIENT, live: the client hears what the primary says of it; the next one is judged for itself", seconds=60)
+def live(w):
+    c = Told(w, MAY_XCLIENT + """
+smtpd_delay_reject = no
+smtpd_client_restrictions = check_client_access inline:{ {192.0.2.101 = 554 5.7.1 we know you} }
+""", 'acceptance = "live"')
+    refused = Client(w.client, c.mx2.ip, helo="helo.one.test", source=f"192.0.2.{ONE}")
+    code, text = refused.send(make_message("refused"))
+    check(code == 554 and "we know you" in text, "the client hears something else", code, text, c.node.log()[-1500:])
+    refused.close()
+    raw = c.bring("other", TWO, "helo.two.test")
+    added = c.arrived("other", raw)
+    says(added, "helo.two.test", "unknown [192.0.2.102]")
+    check(b"X-Locum-Evidence: v=1 " in added, "there is no evidence", added)
+    check("live.delivered" in c.node.log() and c.node.status()["messages"] == 0, "it did not go live", c.node.log()[-1500:])
