@@ -40,7 +40,9 @@ static bool take_mx(str value, struct sts_policy *p)
 	if (value.n > 1 && value.p[value.n - 1] == '.')
 		value.n--;
 	name = str_starts(value, STR("*.")) ? str_from(value, 2) : value;
-	if (name.n == 0 || p->mx_count == STS_MX_MAX)
+	/* No label is empty. */
+	if (name.n == 0 || name.p[0] == '.' || name.p[name.n - 1] == '.' ||
+	    str_find(name, STR("..")) >= 0 || p->mx_count == STS_MX_MAX)
 		return false;
 	for (size_t i = 0; i < name.n; i++)
 		if (!is_alphanumeric(name.p[i]) && (!name.p[i] || !strchr("-._", name.p[i])))

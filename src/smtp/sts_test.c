@@ -80,6 +80,10 @@ static void policies(void **state)
 		{ "version: STSv1\nmode: enforce\nmx: *.\nmax_age: 1\n", false },
 		{ "version: STSv1\nmode: enforce\nmx: a.b\nmax_age: 1\nnew: field\n", true },
 		{ "version: STSv1\nmode: enforce\nmode: none\nmx: a.b\nmax_age: 1\n", true },
+		{ "version: STSv1\nmode: enforce\nmx: a.b.\nmax_age: 1\n", true },
+		{ "version: STSv1\nmode: enforce\nmx: a.b..\nmax_age: 1\n", false },
+		{ "version: STSv1\nmode: enforce\nmx: a..b\nmax_age: 1\n", false },
+		{ "version: STSv1\nmode: enforce\nmx: .b\nmax_age: 1\n", false },
 		{ "<html>", false },
 		{ "", false },
 	};
