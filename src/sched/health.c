@@ -16,6 +16,10 @@
 #define LATENCY_SMALL_BYTES 65536 /* larger messages tell about their size, not about the primary */
 #define LATENCY_SLACK (50 * NSEC_MS)
 #define LATENCY_LEAST_AGE (5 * NSEC_MINUTE)
+#define LATENCY_SAMPLES 8u /* before the mean says anything */
+/* What a primary that filters needs for a message differs by more than what many at once add: latency alone
+ * never takes away what every primary bears. */
+#define LATENCY_WINDOW_LEAST 5u
 
 bool destination_is_down(const struct sched_destination *d)
 {
@@ -264,20 +268,34 @@ static void window_grow(struct sched *s, struct sched_destination *d, const stru
 		grow(window, d->threshold, &d->grown, s->options.window_max);
 }
 
-/* True when the primary answers so much slower than it can that more at once would only wait. */
+/* True when the primary answers so much slower than it can that more at once would only wait. Means are
+ * compared: its fastest answer may be one to a message that needed nothing. */
 static bool latency_rising(struct sched_destination *d, const struct trial *t, nsec latency,
 			   nsec now)
 {
 	if (latency <= 0 || t->bytes > LATENCY_SMALL_BYTES)
 		return false;
 	d->latency = d->latency ? d->latency + (latency - d->latency) / 8 : latency;
-	if (!d->latency_least || latency < d->latency_least ||
+	if (d->latency_samples < LATENCY_SAMPLES || d->latency < d->latency_least ||
 	    now - d->latency_least_at > LATENCY_LEAST_AGE) {
-		d->latency_least = latency;
+		d->latency_least = d->latency;
 		d->latency_least_at = now;
 	}
-	return destination_busy(d) > 0 && MAX(d->window, d->live_window) > 1 &&
+	if (d->latency_samples < LATENCY_SAMPLES)
+		d->latency_samples++;
+	return destination_busy(d) > 0 && MAX(d->window, d->live_window) > LATENCY_WINDOW_LEAST &&
 	       d->latency > 2 * d->latency_least && d->latency - d->latency_least > LATENCY_SLACK;
+}
+
+/* Once a round. */
+static void window_ease(struct sched *s, struct sched_destination *d, const struct trial *t)
+{
+	uint32_t window = MIN(d->window, LATENCY_WINDOW_LEAST);
+	uint32_t live_window = MIN(d->live_window, LATENCY_WINDOW_LEAST);
+
+	window_halve(s, d, t);
+	d->window = MAX(d->window, window);
+	d->live_window = MAX(d->live_window, live_window);
 }
 
 static void count_delivered(struct sched_destination *d, nsec now)
@@ -337,6 +355,7 @@ static void start_anew(struct sched *s, struct sched_destination *d)
 	d->limit = 0;
 	d->trial = false;
 	d->latency = d->latency_least = 0;
+	d->latency_samples = 0;
 }
 
 static void drain_start(struct sched *s, struct sched_destination *d, nsec now)
@@ -409,7 +428,7 @@ static void answered_live(struct sched *s, struct sched_destination *d, const st
 			  const struct sched_report *report, nsec now)
 {
 	if (latency_rising(d, t, report->latency, now))
-		window_halve(s, d, t);
+		window_ease(s, d, t);
 	else
 		window_grow(s, d, t, now);
 	if (report->delivered)
@@ -452,7 +471,7 @@ static void answered(struct sched *s, struct sched_destination *d, const struct 
 	if (was_canary)
 		drain_start(s, d, now);
 	if (latency_rising(d, t, report->latency, now))
-		window_halve(s, d, t);
+		window_ease(s, d, t);
 	else if (report->delivered)
 		window_grow(s, d, t, now);
 	if (report->delivered) {

@@ -144,6 +144,43 @@ static void a_421_beside_others_leaves_as_many_places(void **state)
 	world_done(&w);
 }
 
+/* A primary that filters looks at one message longer than at another. */
+static void answers_that_take_their_time_now_and_then_take_no_places(void **state)
+{
+	struct sched_destination *d;
+
+	WORLD(14);
+	d = domain(&w, 1)->destination;
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(take(&w, "d1"));
+	for (unsigned i = 0; i < 300; i++) {
+		w.latency = i % 3 ? 20 * NSEC_MS : 400 * NSEC_MS;
+		w.now += w.latency;
+		leave(&w, "d1", TRIED_ANSWERED, true);
+		assert_true(take(&w, "d1"));
+	}
+	assert_true(d->live_window >= 20);
+	world_done(&w);
+}
+
+static void slow_answers_alone_leave_five_places(void **state)
+{
+	struct sched_destination *d;
+
+	WORLD(15);
+	d = domain(&w, 1)->destination;
+	for (unsigned i = 0; i < 20; i++)
+		assert_true(take(&w, "d1"));
+	for (unsigned i = 0; i < 1000; i++) {
+		w.latency = i < 20 ? 20 * NSEC_MS : NSEC_S;
+		w.now += 50 * NSEC_MS;
+		leave(&w, "d1", TRIED_ANSWERED, true);
+		take(&w, "d1");
+	}
+	assert_in_range(d->live_window, 5, 8);
+	world_done(&w);
+}
+
 static void a_421_alone_is_an_outage(void **state)
 {
 	WORLD(7);
@@ -305,6 +342,8 @@ int main(void)
 		cmocka_unit_test(the_budget_is_one_and_live_traffic_goes_first),
 		cmocka_unit_test(one_delivery_goes_beside_the_busiest_live_traffic),
 		cmocka_unit_test(a_421_beside_others_leaves_as_many_places),
+		cmocka_unit_test(answers_that_take_their_time_now_and_then_take_no_places),
+		cmocka_unit_test(slow_answers_alone_leave_five_places),
 		cmocka_unit_test(a_421_alone_is_an_outage),
 		cmocka_unit_test(a_connection_lost_live_has_it_looked_at),
 		cmocka_unit_test(while_down_it_is_probed_with_nothing_queued),

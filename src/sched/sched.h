@@ -131,7 +131,8 @@ struct sched_destination {
 	uint32_t limit, trial_worked;
 	nsec trial_at, trial_wait;
 	bool trial;                  /* a window is one above the limit, since trial_at */
-	nsec latency, latency_least; /* smoothed; running minimum. 0: none yet */
+	nsec latency, latency_least; /* smoothed, and its running minimum. 0: none yet */
+	uint32_t latency_samples;    /* up to those that make a mean */
 	nsec latency_least_at;
 	struct {
 		enum sched_said what;
