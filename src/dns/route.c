@@ -455,15 +455,29 @@ static bool has_same_addresses(const struct route *a, const struct route *b)
 	return true;
 }
 
+static bool same_record(const struct dns_tlsa *a, const struct dns_tlsa *b)
+{
+	return a->usage == b->usage && a->selector == b->selector && a->matching == b->matching &&
+	       a->from == b->from && a->length == b->length;
+}
+
+static bool same_records(const struct dns_tlsa_answer *a, const struct dns_tlsa_answer *b)
+{
+	if (a->count != b->count || a->byte_count != b->byte_count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (!same_record(&a->record[i], &b->record[i]))
+			return false;
+	return memcmp(a->bytes, b->bytes, a->byte_count) == 0;
+}
+
 /* The same records; resolvers may turn their order, which then counts as a change. */
 static bool has_same_tlsa(const struct route_hop *a, const struct route_hop *b)
 {
 	if (a->dane != b->dane || a->secure != b->secure)
 		return false;
 	return a->dane != DANE_RECORDS ||
-	       (strcmp(a->base, b->base) == 0 && a->tlsa->count == b->tlsa->count &&
-		memcmp(a->tlsa->record, b->tlsa->record, sizeof(a->tlsa->record)) == 0 &&
-		memcmp(a->tlsa->bytes, b->tlsa->bytes, sizeof(a->tlsa->bytes)) == 0);
+	       (strcmp(a->base, b->base) == 0 && same_records(a->tlsa, b->tlsa));
 }
 
 bool route_same(const struct route *a, const struct route *b)

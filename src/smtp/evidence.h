@@ -1,6 +1,6 @@
 /*
  * evidence: the header that says what was known of the client that brought a message, signed, so that the
- * primary may rely on it (docs/decisions/0015):
+ * primary may rely on it (docs/decisions/0012):
  *
  *	X-Locum-Evidence: v=1 id=ULID arrived=1795501440 client=192.0.2.1 port=4711
  *		name=mail.example helo=mail.example proto=ESMTP tls=TLSv1.3 …
