@@ -79,6 +79,10 @@ struct conn {
 	 * And the attributes that were offered for it. */
 	char *introduced;
 	unsigned introduced_with;
+	/* XFORWARD commands that wait in the output to leave with MAIL: the replies to them come before its own,
+	 * and whether one of those said no. */
+	unsigned forwards;
+	bool forward_refused;
 	char why[CONN_TEXT_MAX];
 	/* of the pool */
 	struct list idle;

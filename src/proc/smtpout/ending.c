@@ -1,8 +1,9 @@
 #include "proc/smtpout/steps.h"
 
 static const char *const step_names[] = {
-	[STEP_RSET] = "RSET", [STEP_MAIL] = "MAIL",        [STEP_RCPT] = "RCPT",
-	[STEP_DATA] = "DATA", [STEP_BODY] = "the message", [STEP_FINAL] = "the final dot",
+	[STEP_FORWARD] = "XFORWARD",    [STEP_RSET] = "RSET", [STEP_MAIL] = "MAIL",
+	[STEP_RCPT] = "RCPT",           [STEP_DATA] = "DATA", [STEP_BODY] = "the message",
+	[STEP_FINAL] = "the final dot",
 };
 
 const char *ending_step(const struct transaction *t)
@@ -91,6 +92,7 @@ int ending_lost(struct transaction *t, int error)
 	conn_explain_error(t->c, error, ending_step(t));
 	ending_explain(t, LOCUM__ATTEMPT__ATTEMPT_LOST);
 	switch (t->step) {
+	case STEP_FORWARD:
 	case STEP_RSET:
 	case STEP_MAIL:
 	case STEP_RCPT:
@@ -117,6 +119,7 @@ int ending_closing(struct transaction *t)
 	conn_explain_reply(t->c, ending_step(t));
 	ending_explain(t, LOCUM__ATTEMPT__ATTEMPT_REFUSING);
 	switch (t->step) {
+	case STEP_FORWARD:
 	case STEP_RSET:
 	case STEP_MAIL:
 		break;

@@ -133,6 +133,23 @@ static int ask_recipient(struct task *tk, struct transaction *t)
 			    dsn_name(t, " ORCPT=", orcpt), dsn_value(t, orcpt), STR("\r\n"));
 }
 
+/* The message goes also to a host that does not take it. */
+static int take_forward_replies(struct task *tk, struct transaction *t)
+{
+	struct conn *c = t->c;
+	int r = 0;
+
+	for (; c->forwards > 0 && r == 0; c->forwards--) {
+		t->step = STEP_FORWARD;
+		r = ending_next_reply(tk, t, c->limits->command);
+		/* Only a reply to MAIL says that the connection is of use. */
+		t->answered = false;
+		if (r == 0 && reply_class(&c->reply) != 2)
+			c->forward_refused = true;
+	}
+	return r;
+}
+
 static int take_reset_reply(struct task *tk, struct transaction *t)
 {
 	int r;
@@ -166,8 +183,10 @@ int envelope_ask_reset(struct task *tk, struct transaction *t)
 static int take_mail_reply(struct task *tk, struct transaction *t)
 {
 	const struct reply *reply = &t->c->reply;
-	int r = take_reset_reply(tk, t);
+	int r = take_forward_replies(tk, t);
 
+	if (r == 0)
+		r = take_reset_reply(tk, t);
 	if (r < 0)
 		return r;
 	t->step = STEP_MAIL;

@@ -273,6 +273,13 @@ static enum introduced say_xclient(struct task *tk, struct introducing *in, str 
 	return how;
 }
 
+static void forget_forward(struct task *tk, struct introducing *in)
+{
+	in->c->forward_refused = false;
+	plain_remember_until(&in->refusals->xforward, str_of(in->c->address),
+			     task_in(tk, INTRODUCE_REFUSED_TIME));
+}
+
 /* The replies to XFORWARD. A host that does not take it gets the message without. */
 static enum introduced take_replies(struct task *tk, struct introducing *in, int commands)
 {
@@ -287,8 +294,7 @@ static enum introduced take_replies(struct task *tk, struct introducing *in, int
 			return closing(in, "XFORWARD");
 		in->answered = true;
 		if (reply_class(&c->reply) != 2)
-			plain_remember_until(&in->refusals->xforward, str_of(c->address),
-					     task_in(tk, INTRODUCE_REFUSED_TIME));
+			forget_forward(tk, in);
 	}
 	c->reused = false;
 	return INTRODUCED;
@@ -298,6 +304,7 @@ static enum introduced say_xforward(struct task *tk, struct introducing *in, str
 {
 	struct conn *c = in->c;
 	bool pipelining = ehlo_offers(&c->ehlo, EHLO_PIPELINING);
+	bool with_mail = pipelining && !c->reset_first;
 	enum introduced how = reset(tk, in);
 	str line, rest = commands;
 	int unanswered = 0;
@@ -307,7 +314,7 @@ static enum introduced say_xforward(struct task *tk, struct introducing *in, str
 		int r = stream_write(tk, &c->stream, str_mem(line.p, line.n + 1), deadline);
 
 		unanswered++;
-		if (r >= 0 && pipelining && rest.n > 0)
+		if (r >= 0 && pipelining && (rest.n > 0 || with_mail))
 			continue;
 		if (r >= 0)
 			r = stream_flush(tk, &c->stream, deadline);
@@ -316,6 +323,7 @@ static enum introduced say_xforward(struct task *tk, struct introducing *in, str
 		how = take_replies(tk, in, unanswered);
 		unanswered = 0;
 	}
+	c->forwards = (unsigned)unanswered;
 	return how;
 }
 
@@ -351,6 +359,8 @@ enum introduced introduce(struct task *tk, struct conn *c, str our_name,
 		       (c->introduced || may_say(tk, c, EHLO_XCLIENT, &refusals->xclient));
 	enum introduced how;
 
+	if (c->forward_refused)
+		forget_forward(tk, &in);
 	buf_init(&commands, COMMANDS_MAX);
 	if (xclient) {
 		how = by_xclient(tk, &in, &commands);

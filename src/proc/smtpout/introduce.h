@@ -9,7 +9,8 @@
  * connection, which then serves the messages of one. Where XCLIENT is offered again the next client is
  * introduced on the same connection; every attribute is told each time, so that nothing of the one
  * before is left. XFORWARD holds
- * for one transaction and changes nothing else.
+ * for one transaction and changes nothing else; with PIPELINING it waits in the output and leaves with MAIL
+ * (c->forwards replies come before that of MAIL).
  *
  * Parks; every await has the limits of the connection. Nothing here logs.
  */

@@ -23,6 +23,8 @@ static int not_begun(struct transaction *t)
 {
 	t->h->attempt = LOCUM__ATTEMPT__ATTEMPT_NONE;
 	str_copy(t->h->recipients[0].reply, t->h->text, sizeof(t->h->text));
+	/* What waits in its output is of no other message. */
+	t->c->broken = t->c->broken || t->c->forwards > 0;
 	return -EOPNOTSUPP;
 }
 

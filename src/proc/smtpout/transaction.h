@@ -85,7 +85,15 @@ struct handover {
 	str reverse_form; /* reverse_path as this host is told it */
 };
 
-enum transaction_step { STEP_RSET, STEP_MAIL, STEP_RCPT, STEP_DATA, STEP_BODY, STEP_FINAL };
+enum transaction_step {
+	STEP_FORWARD,
+	STEP_RSET,
+	STEP_MAIL,
+	STEP_RCPT,
+	STEP_DATA,
+	STEP_BODY,
+	STEP_FINAL
+};
 
 struct transaction {
 	struct conn *c;

@@ -24,6 +24,7 @@ static const struct conn_limits hasty = { .greeting = 5 * NSEC_S,
 #define FULL ">220 mx", "<*EHLO", ">250-mx", ">250-PIPELINING", ">250-SIZE 100000", ">250 8BITMIME"
 #define MAIL "<MAIL FROM:<s@x>"
 #define RCPT(name) "<RCPT TO:<" name "@y>"
+#define FORWARD "<XFORWARD ADDR=192.0.2.7"
 #define OK ">250 ok"
 #define GO ">354 go"
 /* One recipient, up to the body. */
@@ -38,6 +39,7 @@ struct transaction_case {
 	const char *text;  /* a part of it */
 	const char *reply; /* of the last recipient, a part of it */
 	const char *from;  /* NULL: s@x */
+	bool forwards;     /* XFORWARD waits in the output */
 	bool eightbit, reused, reset_first, wrong_crc, short_body, bare_lf, impatient;
 	bool stale, broken, still_open; /* a transaction that RSET must end */
 	bool nothing_read;              /* the server must have got no body */
@@ -103,6 +105,26 @@ static const struct transaction_case cases[] = {
 	  ONE("D", ANSWERED),
 	  .reused = true,
 	  .reset_first = true },
+
+	{ "what waits to be told of the client leaves with the envelope",
+	  { PIPE, FORWARD, "=3", MAIL, RCPT("a"), "<DATA", OK, OK, OK, GO, "dot", OK },
+	  ONE("D", ANSWERED),
+	  .forwards = true },
+	{ "a host that does not want to hear it gets the message",
+	  { PIPE, FORWARD, MAIL, RCPT("a"), "<DATA", ">550 no", OK, OK, GO, "dot", OK },
+	  ONE("D", ANSWERED),
+	  .forwards = true },
+	{ "421 to it is about the host",
+	  { PIPE, FORWARD, MAIL, RCPT("a"), "<DATA", ">421 busy" },
+	  ONE("N", REFUSING),
+	  .text = "said to XFORWARD: 421 busy",
+	  .forwards = true,
+	  .broken = true },
+	{ "a connection that died in the pool is found dead by it",
+	  { PIPE, "close" },
+	  ONE("N", NOTHING),
+	  .forwards = true,
+	  STALE },
 
 	/* --- refusals --- */
 	{ "a recipient's refusal is its own",
@@ -458,6 +480,12 @@ static void transaction_task(struct task *tk, void *arg)
 	c->limits = k->impatient ? &hasty : &patient;
 	c->reused = k->reused;
 	c->reset_first = k->reset_first;
+	if (k->forwards) {
+		assert_int_equal(stream_write(tk, &c->stream, STR("XFORWARD ADDR=192.0.2.7\r\n"),
+					      task_in(tk, NSEC_S)),
+				 0);
+		c->forwards = 1;
+	}
 	set_up(k, &h, &arena);
 	transaction_run(tk, c, &h);
 	sys_close(h.body_fd);
