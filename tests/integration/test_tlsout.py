@@ -2,6 +2,7 @@
 talk us out of it."""
 
 import hashlib
+import json
 import re
 import socket
 import ssl
@@ -72,6 +73,49 @@ def line(node, event, domain):
     return found[-1] if found else None
 
 
+RESULTS = {"starttls-not-supported", "certificate-host-mismatch", "certificate-expired", "certificate-not-trusted",
+           "validation-failure", "tlsa-invalid", "sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-invalid"}
+
+
+def tls_report(node, domain):
+    """The only report of a domain, once the node has ended: policies of it, each (type, good, failures by result type), by the
+    schema of RFC 8460 4.4."""
+    files = list((node.state_dir / "spool" / "tls-reports").glob(f"{domain}-????-??-??.json"))
+    check(len(files) == 1, f"{domain}: not one report", files)
+    raw = json.loads(files[0].read_text())
+    check(set(raw) == {"organization-name", "date-range", "contact-info", "report-id", "policies"}, "another schema", raw)
+    check(raw["organization-name"] == "mx2.backup.test" and "@" in raw["contact-info"] and raw["report-id"], "the head", raw)
+    begin, end = (time.strptime(raw["date-range"][f"{w}-datetime"], "%Y-%m-%dT%H:%M:%SZ") for w in ("start", "end"))
+    check(begin <= end, "the time covered", raw["date-range"])
+    policies = []
+    for p in raw["policies"]:
+        check(set(p) <= {"policy", "summary", "failure-details"}, "another schema", p)
+        of, good, failed = p["policy"], *(p["summary"][f"total-{w}-session-count"] for w in ("successful", "failure"))
+        check(set(of) <= {"policy-type", "policy-string", "policy-domain", "mx-host"} and
+              of["policy-type"] in ("sts", "tlsa", "no-policy-found"), "another policy", of)
+        check(all(isinstance(s, str) for s in of.get("policy-string", []) + of.get("mx-host", [])), "not strings", of)
+        details = p.get("failure-details", [])
+        for d in details:
+            check(d["result-type"] in RESULTS and d["receiving-mx-hostname"] and re.fullmatch(r"[0-9.]+", d["receiving-ip"]) and
+                  d["failed-session-count"] > 0, "another failure", d)
+        check(sum(d["failed-session-count"] for d in details) == failed, "the sum of failures is another", p)
+        policies.append((of, good, {d["result-type"]: d["failed-session-count"] for d in details}))
+    return policies
+
+
+def judge_report(node, domain, kind, failure):
+    """One policy of that type; every session failed for that reason, or (None) none did."""
+    policies = tls_report(node, domain)
+    check(len(policies) == 1, f"{domain}: not one policy", policies)
+    of, good, failures = policies[0]
+    check(of["policy-type"] == kind, f"{domain}: another policy", of)
+    if failure:
+        check(good == 0 and list(failures) == [failure], f"{domain}: counted otherwise", policies)
+    else:
+        check(good >= 1 and not failures, f"{domain}: counted otherwise", policies)
+    return of
+
+
 def judge(node, p):
     """Delivered, verified as it should be; or deferred with the reason, and never in the clear."""
     if p.want == "deferred":
@@ -139,6 +183,16 @@ def dane(w):
     for p in primaries:
         judge(node, p)
     check("host=mx.bogus.test" in (line(node, "route.tlsa_trouble", "bogus.test") or ""), "a bogus answer is not told")
+    node.stop()
+    for name, failure in (("ee", None), ("ta", None), ("expired-ee", None), ("expired-ta", "certificate-expired"),
+                          ("foreign-ta", "validation-failure"), ("wrong-name-ta", "certificate-host-mismatch"),
+                          ("mismatch", "validation-failure"), ("unusable", "tlsa-invalid"),
+                          ("stripped", "starttls-not-supported"), ("refusing", "starttls-not-supported")):
+        of = judge_report(node, f"{name}.test", "tlsa", failure)
+        check(of["policy-domain"] == f"mx.{name}.test" and re.match(r"[0-3] [01] 1 [0-9a-f]{64}$", of["policy-string"][0]),
+              f"{name}: another policy", of)
+    judge_report(node, "none.test", "no-policy-found", None)
+    judge_report(node, "naked.test", "no-policy-found", "starttls-not-supported")
     return f"{len(primaries)} outcomes"
 
 
@@ -241,6 +295,7 @@ class PolicyHost:
         name = f"mta-sts.{domain}"
         self.contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.contexts[name].load_cert_chain(*map(str, crt))
+        self.contexts[name].sni_callback = self.choose
         self.answers[name] = answer
 
     def accept(self):
@@ -251,16 +306,11 @@ class PolicyHost:
                 return
             threading.Thread(target=self.serve, args=(s,), daemon=True).start()
 
-    def serve(self, s):
-        chosen = []
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    def choose(self, sock, name, _):
+        sock.chosen, sock.context = name, self.contexts[name]
 
-        def choose(sock, name, _):
-            chosen.append(name)
-            sock.context = self.contexts[name]
-        context.sni_callback = choose
+    def serve(self, s):
         any_context = next(iter(self.contexts.values()))
-        any_context.sni_callback = choose
         try:
             s.settimeout(10)
             tls = any_context.wrap_socket(s, server_side=True)
@@ -270,8 +320,8 @@ class PolicyHost:
                 if not got:
                     return
                 request += got
-            self.asked.append((chosen[0], request))
-            answer = self.answers[chosen[0]]
+            self.asked.append((tls.chosen, request))
+            answer = self.answers[tls.chosen]
             if answer is not None:
                 tls.sendall(answer)
                 tls.unwrap()
@@ -345,3 +395,17 @@ def mta_sts(w):
     send(w, mx2, kept.domain, "again")
     said = wait_until(lambda: line(node, "delivery.deferred", kept.domain), 20, "a host without its certificate is used")
     check("MTA-STS demands TLS with a verified host" in said and len(kept.fake.messages) == 1, "another reason", said)
+    node.stop()
+    # testing: a host that is not named and used all the same counts as failed
+    for name, failure in (("good", None), ("elsewhere", "validation-failure"), ("expired", "certificate-expired"),
+                          ("self", "certificate-not-trusted"), ("stripped", "starttls-not-supported"),
+                          ("testing", "validation-failure"), ("malformed", "sts-policy-invalid"), ("moved", "sts-policy-fetch-error"),
+                          ("impostor", "sts-webpki-invalid")):
+        of = judge_report(node, f"{name}.test", "sts", failure)
+        check(of["policy-domain"] == f"{name}.test", f"{name}: another policy domain", of)
+        if name in ("good", "testing"):
+            check(of["policy-string"][:1] == ["version: STSv1"] and of["policy-string"][-1] == "max_age: 86400" and
+                  of["mx-host"] == [own("good") if name == "good" else "mx.other.test"], f"{name}: another policy", of)
+    judge_report(node, "none.test", "no-policy-found", None)
+    (of, good, failures), = tls_report(node, "kept.test")
+    check(good >= 1 and list(failures) == ["certificate-not-trusted"], "kept: counted otherwise", (good, failures))

@@ -218,9 +218,11 @@ static enum conn_result start_tls(struct task *tk, struct conn *c, const char *o
 	enum conn_result result;
 	int r;
 
+	c->tls = CONN_TLS_BROKEN;
 	if (exchange(tk, c, "STARTTLS", "") < 0)
 		return CONN_TLS_FAILED;
 	if (reply_class(&c->reply) != 2) {
+		c->tls = c->reply.code == 421 ? CONN_TLS_UNTRIED : CONN_TLS_NONE;
 		if (c->reply.code != 421)
 			return tls->demand == TLS_MAY ? CONN_READY
 						      : lacking(c, tls, "STARTTLS is refused");
@@ -232,11 +234,15 @@ static enum conn_result start_tls(struct task *tk, struct conn *c, const char *o
 		conn_explain_error(c, r, "TLS handshake");
 		return CONN_TLS_FAILED;
 	}
+	c->tls = CONN_TLS_DONE;
 	if (!is_good_enough(c, tls))
 		return lacking(c, tls, c->verdict.text);
 	result = hello(tk, c, our_name);
+	if (result != CONN_SILENT)
+		return result;
 	/* With TLS 1.3 a handshake that the server refuses looks complete until the first read. */
-	return result == CONN_SILENT ? CONN_TLS_FAILED : result;
+	c->tls = CONN_TLS_BROKEN;
+	return CONN_TLS_FAILED;
 }
 
 /* What conn_open has to do about TLS once the host answered EHLO in plain text. */
@@ -246,6 +252,7 @@ static enum conn_result settle_tls(struct task *tk, struct conn *c, const char *
 	char why[CONN_TEXT_MAX];
 	enum conn_result result;
 
+	c->tls = CONN_TLS_NONE;
 	if (!ehlo_offers(&c->ehlo, EHLO_STARTTLS))
 		return tls->demand == TLS_MAY ? CONN_READY
 					      : lacking(c, tls, "STARTTLS is not offered");

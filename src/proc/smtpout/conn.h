@@ -54,6 +54,14 @@ struct conn_tls {
 	const struct tls_expect *expect; /* NULL: the host's name, if it has one */
 };
 
+/* How far TLS came on a connection, whatever that was worth. */
+enum conn_tls_state {
+	CONN_TLS_UNTRIED, /* not wanted, or the connection did not get that far */
+	CONN_TLS_NONE,    /* not offered, or refused */
+	CONN_TLS_BROKEN,  /* the handshake failed, or nothing could be read behind it */
+	CONN_TLS_DONE,    /* verdict says with whom */
+};
+
 struct conn {
 	struct stream stream;
 	struct reply reply; /* the last one */
@@ -75,6 +83,7 @@ struct conn {
 	bool secure_name;      /* the host's name is beyond doubt (struct dialled) */
 	const char *policy;    /* what demanded TLS: tls_source_name(); NULL: nobody asked */
 	struct tls_verdict verdict;
+	enum conn_tls_state tls;
 	/* of introduce.h: the XCLIENT commands that made the session another client's; NULL: it is ours.
 	 * And the attributes that were offered for it. */
 	char *introduced;

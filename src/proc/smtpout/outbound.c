@@ -2,7 +2,11 @@
 
 #include "base/cleanup.h"
 #include "proc/smtpout/tls_policy.h"
+#include "proc/smtpout/tls_report.h"
 #include "task/sys.h"
+
+/* Of a policy and what it came to: sixteen TLSA records, or as much as MTA-STS allows. */
+#define REPORT_BYTES_MAX ((size_t)64 * 1024)
 
 /* One try to get a connection that can be used. */
 struct search {
@@ -148,6 +152,20 @@ static Locum__Attempt attempt_of(enum conn_result result, const struct tls_polic
 	return LOCUM__ATTEMPT__ATTEMPT_REFUSING;
 }
 
+static void report(struct task *tk, struct search *s, const struct dialled *d,
+		   const struct tls_policy *policy, const struct conn *c, enum conn_result result)
+{
+	_cleanup_(arena_done) struct arena arena;
+	const struct tlsrpt_session *session;
+
+	arena_init(&arena, REPORT_BYTES_MAX);
+	if (!s->o->report)
+		return;
+	session = tls_report_make(s->domain, &s->needs, d, policy, c, result, &arena);
+	if (session)
+		s->o->report(tk, s->o, s->domain, session);
+}
+
 /* Greets the host that was dialled. The connection, or NULL; s->more: dial again, the same host or
  * the next. */
 static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
@@ -162,6 +180,7 @@ static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
 	tls_policy_make(s->domain, &s->needs, d, s->arena, &policy);
 	if (policy.wrong_host) {
 		pass_over(s, d);
+		report(tk, s, d, &policy, NULL, CONN_TLS_LACKING);
 		return NULL;
 	}
 	if (conn_new(s->o->loop, d->fd, &peer, &c) < 0)
@@ -179,6 +198,7 @@ static struct conn *greet(struct task *tk, struct search *s, struct dialled *d)
 	result = conn_open(tk, c, s->o->our_name, s->limits, plain ? NULL : &policy.tls);
 	if (task_cancelled(tk))
 		return NULL;
+	report(tk, s, d, &policy, c, result);
 	if (result == CONN_TLS_FAILED) {
 		plain_remember(&s->o->plain, d->address, task_now(tk));
 		s->start = d->index;

@@ -71,6 +71,9 @@ struct outbound {
 	/* What the domain needs, in the arena; may park until the deadline. NULL: nothing. */
 	void (*needs)(struct task *tk, struct outbound *o, str domain, nsec deadline,
 		      struct arena *arena, struct tls_needs *ret);
+	/* Takes note of what TLS came to on a new connection; may park briefly. NULL: nobody does. */
+	void (*report)(struct task *tk, struct outbound *o, str domain,
+		       const struct tlsrpt_session *session);
 	/* conn_limits_delivery and conn_limits_live, but in tests */
 	const struct conn_limits *limits, *live_limits;
 	char our_name[CONN_HOST_MAX];

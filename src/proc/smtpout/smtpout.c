@@ -14,6 +14,8 @@
 #define QUIT_TIME (3 * NSEC_S)
 #define REPLY_TIME NSEC_MINUTE
 #define DECLINE_TIME NSEC_S
+#define REPORT_TIME NSEC_S
+#define REPORT_BYTES_MAX ((size_t)8 * 1024)
 #define AUTHORITY_BYTES_MAX ((size_t)4 << 20)
 
 void smtpout_fill_host(Locum__Host *to, const struct contact *contact)
@@ -238,7 +240,48 @@ static void needs(struct task *tk, struct outbound *o, str domain, nsec deadline
 		return;
 	ret->least = of[d->primary_tls];
 	if (goes_by_mx(d)) /* d may be gone after this */
-		ret->sts = sts_cache_get(tk, &so->sts, domain, deadline, arena);
+		ret->sts = sts_cache_get(tk, &so->sts, domain, deadline, arena, &ret->sts_problem);
+}
+
+static ProtobufCBinaryData bytes_of_one(str s)
+{
+	return (ProtobufCBinaryData){ .len = s.n, .data = (uint8_t *)s.p };
+}
+
+/* The octets stay the strings'; NULL: no memory. */
+static ProtobufCBinaryData *bytes_of(struct arena *a, const str *from, size_t count)
+{
+	ProtobufCBinaryData *to = ARENA_ARRAY(a, ProtobufCBinaryData, count + 1);
+
+	for (size_t i = 0; to && i < count; i++)
+		to[i] = bytes_of_one(from[i]);
+	return to;
+}
+
+/* To spoold, which counts. What happens while it is away is not counted. */
+static void report_tls(struct task *tk, struct outbound *o, str domain,
+		       const struct tlsrpt_session *s)
+{
+	struct smtpout *so = CONTAINER(o, struct smtpout, outbound);
+	_cleanup_(arena_done) struct arena a;
+	Locum__TlsSession m = LOCUM__TLS_SESSION__INIT;
+	IPC_PACKET(packet, TLS_SESSION, tls_session, &m);
+
+	arena_init(&a, REPORT_BYTES_MAX);
+	m.domain = (char *)arena_str(&a, domain).p;
+	m.policy_domain = (char *)arena_str(&a, s->policy_domain).p;
+	m.address = (char *)arena_str(&a, s->address).p;
+	m.policy_text = bytes_of(&a, s->text, s->text_count);
+	m.mx = bytes_of(&a, s->mx, s->mx_count);
+	if (!m.domain || !m.policy_domain || !m.address || !m.policy_text || !m.mx)
+		return;
+	m.n_policy_text = s->text_count;
+	m.n_mx = s->mx_count;
+	m.policy_type = s->type;
+	m.result = s->result;
+	m.host = bytes_of_one(s->host);
+	m.reason = bytes_of_one(s->reason);
+	ipc_send(tk, so->spoold, &packet, -1, task_in(tk, REPORT_TIME));
 }
 
 static int serve(struct task *tk, struct worker *w)
@@ -257,6 +300,7 @@ static int serve(struct task *tk, struct worker *w)
 	if (r == 0)
 		r = outbound_init(&so->outbound, w->loop, &so->dialer, so->tls, w->conf->hostname);
 	so->outbound.needs = needs;
+	so->outbound.report = report_tls;
 	sts_cache_init(&so->sts, w->loop, &so->jobs, &so->dialer, so->tls);
 	return r;
 }

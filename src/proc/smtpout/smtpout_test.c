@@ -14,7 +14,7 @@ struct world {
 	struct channel *netd_here, *netd_there;
 	struct fake_server server;
 	const char *const *script; /* of the host that netd connects to; NULL: none can be */
-	unsigned dials;
+	unsigned dials, tls_sessions;
 	bool smtputf8;             /* the envelope's */
 	struct ipc_message answer; /* what the test's spoold got */
 	int call_result;
@@ -62,11 +62,21 @@ static void netd_message(struct task *tk, struct channel *ch, struct ipc_message
 
 static void spoold_message(struct task *tk, struct channel *ch, struct ipc_message *m, void *arg)
 {
+	struct world *w = arg;
+	const Locum__TlsSession *s = m->packet->tls_session;
+
 	(void)tk;
 	(void)ch;
-	(void)m;
-	(void)arg;
-	fail_msg("spoold was asked something");
+	if (m->packet->body_case != LOCUM__PACKET__BODY_TLS_SESSION)
+		fail_msg("spoold was asked something");
+	/* No script offers STARTTLS. */
+	assert_int_equal(s->result, TLSRPT_NO_STARTTLS);
+	assert_int_equal(s->policy_type, TLSRPT_NO_POLICY);
+	assert_string_equal(s->domain, "y.example");
+	assert_string_equal(s->policy_domain, "y.example");
+	assert_true(str_eq(str_mem(s->host.data, s->host.len), STR("mx.y.example")));
+	assert_string_equal(s->address, "192.0.2.1");
+	w->tls_sessions++;
 }
 
 static void connect_peer(struct world *w, struct task *tk, Locum__Process peer,
@@ -362,6 +372,7 @@ static void probe_task(struct task *tk, void *arg)
 	assert_string_equal(w->answer.packet->probed->text,
 			    arg ? "mx.y.example[192.0.2.1:25] said to the connection: 421 busy"
 				: "mx.y.example[192.0.2.1:25] said to EHLO: 250 mx");
+	assert_int_equal(w->tls_sessions, arg ? 0 : 1); /* said before the answer */
 	tear_down(tk, w);
 }
 

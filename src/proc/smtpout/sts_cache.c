@@ -19,6 +19,7 @@ struct entry {
 	char id[STS_ID_SIZE];
 	struct sts_policy *policy; /* NULL: none */
 	nsec expires, fetched, check_at;
+	enum tlsrpt_result problem; /* of the last lookup */
 	bool busy;
 	uint64_t lookups; /* ended */
 	struct signal done;
@@ -97,7 +98,7 @@ static int read_to_end(struct task *tk, struct stream *s, nsec deadline)
 /* On an open stream; *ret_why is static or in the verdict's. */
 static __attribute__((noinline)) int get(struct task *tk, struct stream *s, struct ssl_ctx_st *tls,
 					 const char *host, struct sts_policy *ret,
-					 const char **ret_why)
+					 const char **ret_why, enum tlsrpt_result *ret_problem)
 {
 	const struct tls_expect expect = { .server_name = host, .name_count = 1, .name = { host } };
 	nsec deadline = task_in(tk, STS_FETCH_MAX);
@@ -105,6 +106,7 @@ static __attribute__((noinline)) int get(struct task *tk, struct stream *s, stru
 	str body;
 	int r;
 
+	*ret_problem = TLSRPT_STS_FETCH_ERROR;
 	r = stream_connect_tls(tk, s, tls, &expect, &verdict, deadline);
 	if (r < 0) {
 		*ret_why = s->tls_error[0] ? s->tls_error : strerror(-r);
@@ -112,6 +114,7 @@ static __attribute__((noinline)) int get(struct task *tk, struct stream *s, stru
 	}
 	if (verdict.verified != TLS_VERIFIED_PKIX) {
 		*ret_why = verdict.text;
+		*ret_problem = TLSRPT_STS_WEBPKI;
 		return -EACCES;
 	}
 	r = ask(tk, s, host, deadline);
@@ -126,6 +129,7 @@ static __attribute__((noinline)) int get(struct task *tk, struct stream *s, stru
 	if (r < 0)
 		return r;
 	*ret_why = "the policy is malformed";
+	*ret_problem = TLSRPT_STS_INVALID;
 	return sts_read_policy(body, ret);
 }
 
@@ -141,13 +145,14 @@ static __attribute__((noinline)) int fetch(struct task *tk, struct entry *e, str
 	if (r < 0)
 		return r;
 	d->fd = -1;
-	r = get(tk, &s, e->cache->tls, e->host, policy, &why);
+	r = get(tk, &s, e->cache->tls, e->host, policy, &why, &e->problem);
 	str_copy(str_of(why), text, sizeof(text));
 	stream_done(&s);
 	if (r < 0) {
 		log_warn("sts.failed", K_Z("domain", e->domain), K_Z("text", text));
 		return r;
 	}
+	e->problem = TLSRPT_OK;
 	free(e->policy);
 	e->policy = TAKE(policy);
 	e->fetched = task_now(tk);
@@ -183,6 +188,10 @@ static nsec refresh(struct task *tk, struct entry *e)
 		   d.attempt != LOCUM__ATTEMPT__ATTEMPT_NO_ROUTE) {
 		log_warn("sts.failed", K_Z("domain", e->domain), K("text", d.text));
 		again = STS_RETRY_AFTER;
+		if (d.attempt == LOCUM__ATTEMPT__ATTEMPT_UNREACHABLE)
+			e->problem = TLSRPT_STS_FETCH_ERROR;
+	} else if (d.attempt == LOCUM__ATTEMPT__ATTEMPT_NO_ROUTE) {
+		e->problem = TLSRPT_OK; /* none is announced */
 	}
 	if (d.fd >= 0)
 		sys_close(d.fd);
@@ -202,12 +211,14 @@ static void refresh_task(struct task *tk, void *arg)
 }
 
 const struct sts_policy *sts_cache_get(struct task *tk, struct sts_cache *c, str domain,
-				       nsec deadline, struct arena *arena)
+				       nsec deadline, struct arena *arena,
+				       enum tlsrpt_result *ret_problem)
 {
 	struct entry *e = find(c, domain);
 	struct sts_policy *copy;
 	uint64_t lookups;
 
+	*ret_problem = TLSRPT_OK;
 	if (!e)
 		return NULL;
 	lookups = e->lookups;
@@ -216,6 +227,7 @@ const struct sts_policy *sts_cache_get(struct task *tk, struct sts_cache *c, str
 	while (e->busy && e->lookups == lookups)
 		if (signal_wait(tk, &e->done, MIN(deadline, task_in(tk, STS_FETCH_MAX))) < 0)
 			break;
+	*ret_problem = e->problem;
 	if (!e->policy || e->expires <= task_now(tk))
 		return NULL;
 	copy = ARENA_NEW(arena, struct sts_policy);

@@ -31,6 +31,7 @@ void sts_cache_init(struct sts_cache *c, struct loop *loop, struct group *group,
 		    struct dialer *dialer, struct ssl_ctx_st *tls);
 /* The group's tasks must have ended. */
 void sts_cache_done(struct sts_cache *c);
-/* The domain's policy, or NULL; in the arena. */
+/* The domain's policy, or NULL; in the arena. *ret_problem: why there is none although one is announced, or TLSRPT_OK. */
 const struct sts_policy *sts_cache_get(struct task *tk, struct sts_cache *c, str domain,
-				       nsec deadline, struct arena *arena);
+				       nsec deadline, struct arena *arena,
+				       enum tlsrpt_result *ret_problem);

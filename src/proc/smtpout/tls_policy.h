@@ -13,6 +13,7 @@
 #pragma once
 
 #include "proc/smtpout/conn.h"
+#include "smtp/tlsrpt.h"
 
 struct arena;
 struct dialled;
@@ -25,6 +26,8 @@ enum tls_source { TLS_BY_NOBODY, TLS_BY_DANE, TLS_BY_STS, TLS_BY_STS_TESTING, TL
 struct tls_needs {
 	enum tls_demand least;        /* its option */
 	const struct sts_policy *sts; /* its MTA-STS policy; NULL: none */
+	enum tlsrpt_result
+		sts_problem; /* it announces one, which cannot be had; for the report only */
 };
 
 /* conn_tls without its context. */

@@ -1,4 +1,5 @@
 #include "proc/smtpout/tls_policy.h"
+#include "proc/smtpout/tls_report.h"
 
 #include "proc/smtpout/fake_server.h"
 #include "proc/smtpout/outbound.h"
@@ -22,6 +23,7 @@ struct tls_case {
 	const char *why;
 	enum tls_demand configured;
 	bool no_records, trusted, broken_handshake, refused;
+	enum tlsrpt_result report;
 };
 
 #define READY CONN_READY
@@ -49,7 +51,8 @@ static const struct tls_case cases[] = {
 	  LACKING,
 	  NOT,
 	  TLS_PROBLEM_OTHER,
-	  "its certificate matches none of its TLSA records, and DANE demands" },
+	  "its certificate matches none of its TLSA records, and DANE demands",
+	  .report = TLSRPT_VALIDATION_FAILURE },
 	{ "DANE-TA", SIGNED, { "201 ca" }, READY, DANE },
 	{ "DANE-TA by the authority's key", SIGNED, { "211 ca" }, READY, DANE },
 	{ "DANE-TA needs the time",
@@ -58,66 +61,77 @@ static const struct tls_case cases[] = {
 	  LACKING,
 	  NOT,
 	  TLS_PROBLEM_EXPIRED,
-	  "expired" },
+	  "expired",
+	  .report = TLSRPT_EXPIRED },
 	{ "DANE-TA needs the name",
 	  SIGNED_FOR_OTHER,
 	  { "201 ca" },
 	  LACKING,
 	  NOT,
 	  TLS_PROBLEM_HOST_MISMATCH,
-	  "mismatch" },
+	  "mismatch",
+	  .report = TLSRPT_HOST_MISMATCH },
 	{ "DANE-TA of another authority",
 	  SIGNED,
 	  { "201 other" },
 	  LACKING,
 	  NOT,
-	  TLS_PROBLEM_OTHER },
+	  TLS_PROBLEM_OTHER,
+	  .report = TLSRPT_VALIDATION_FAILURE },
 	{ "PKIX-TA and PKIX-EE cannot be used: encrypted, whoever it is",
 	  SELF,
 	  { "111 other", "001 other" },
 	  READY,
 	  NOT,
-	  TLS_PROBLEM_NOT_TRUSTED },
+	  TLS_PROBLEM_NOT_TRUSTED,
+	  .report = TLSRPT_TLSA_INVALID },
 	{ "beside one that can be used they count for nothing",
 	  SELF,
 	  { "111 leaf", "311 other" },
 	  LACKING,
 	  NOT,
-	  TLS_PROBLEM_OTHER },
+	  TLS_PROBLEM_OTHER,
+	  .report = TLSRPT_VALIDATION_FAILURE },
 	{ "a digest of the wrong length cannot be used",
 	  SELF,
 	  { "311 short" },
 	  READY,
 	  NOT,
-	  TLS_PROBLEM_NOT_TRUSTED },
+	  TLS_PROBLEM_NOT_TRUSTED,
+	  .report = TLSRPT_TLSA_INVALID },
 	{ "a whole certificate that is none cannot be used",
 	  SELF,
 	  { "300 short" },
 	  READY,
 	  NOT,
-	  TLS_PROBLEM_NOT_TRUSTED },
+	  TLS_PROBLEM_NOT_TRUSTED,
+	  .report = TLSRPT_TLSA_INVALID },
 	{ "unusable records still demand TLS",
 	  WITHOUT_TLS,
 	  { "111 other" },
 	  LACKING,
-	  .why = "STARTTLS is not offered, and DANE demands TLS" },
+	  .why = "STARTTLS is not offered, and DANE demands TLS",
+	  .report = TLSRPT_NO_STARTTLS },
 	{ "a downgrade is refused: STARTTLS is not offered",
 	  WITHOUT_TLS,
 	  { "311 leaf" },
 	  LACKING,
-	  .why = "STARTTLS is not offered, and DANE demands TLS with a verified host" },
+	  .why = "STARTTLS is not offered, and DANE demands TLS with a verified host",
+	  .report = TLSRPT_NO_STARTTLS },
 	{ "a downgrade is refused: STARTTLS is refused",
 	  SELF,
 	  { "311 leaf" },
 	  LACKING,
 	  .why = "STARTTLS is refused, and DANE demands",
-	  .refused = true },
+	  .refused = true,
+	  .report = TLSRPT_NO_STARTTLS },
 	{ "a downgrade is refused: the handshake fails",
 	  SELF,
 	  { "311 leaf" },
 	  LACKING,
 	  .why = "TLS handshake",
-	  .broken_handshake = true },
+	  .broken_handshake = true,
+	  .report = TLSRPT_VALIDATION_FAILURE },
 	{ "without records an unknown host is spoken to",
 	  SELF,
 	  { NULL },
@@ -146,7 +160,8 @@ static const struct tls_case cases[] = {
 	  LACKING,
 	  .why = "STARTTLS is not offered, and the domain's option tls demands TLS",
 	  .configured = TLS_ENCRYPT,
-	  .no_records = true },
+	  .no_records = true,
+	  .report = TLSRPT_NO_STARTTLS },
 	{ "tls = encrypt: with anybody",
 	  SELF,
 	  { NULL },
@@ -162,7 +177,8 @@ static const struct tls_case cases[] = {
 	  NOT,
 	  TLS_PROBLEM_NOT_TRUSTED,
 	  .configured = TLS_VERIFY,
-	  .no_records = true },
+	  .no_records = true,
+	  .report = TLSRPT_NOT_TRUSTED },
 	{ "tls = verify: an authority will do",
 	  SIGNED,
 	  { NULL },
@@ -183,14 +199,16 @@ static const struct tls_case cases[] = {
 	  LACKING,
 	  NOT,
 	  TLS_PROBLEM_NOT_TRUSTED,
-	  .configured = TLS_VERIFY },
+	  .configured = TLS_VERIFY,
+	  .report = TLSRPT_TLSA_INVALID },
 	{ "tls = verify: nor do malformed ones",
 	  SELF,
 	  { "300 short" },
 	  LACKING,
 	  NOT,
 	  TLS_PROBLEM_NOT_TRUSTED,
-	  .configured = TLS_VERIFY },
+	  .configured = TLS_VERIFY,
+	  .report = TLSRPT_TLSA_INVALID },
 	{ "nor past its time",
 	  SIGNED_EXPIRED,
 	  { NULL },
@@ -261,12 +279,35 @@ static const char *const breaks[] = { ">220 mx",       "<*EHLO",    ">250-mx",
 				      ">250 STARTTLS", "<STARTTLS", ">220 go",
 				      ">nonsense",     "close",     NULL };
 
+static void expect_report(const struct tls_case *k, const struct dialled *d,
+			  const struct tls_policy *policy, const struct conn *c,
+			  enum conn_result result)
+{
+	const struct tls_needs needs = { k->configured };
+	struct tlsrpt_session *s;
+	struct arena arena;
+
+	arena_init(&arena, 65536);
+	s = tls_report_make(STR("example"), &needs, d, policy, c, result, &arena);
+	assert_non_null(s);
+	if (s->result != k->report)
+		fail_msg("%s: reported as %s, not %s", k->requirement,
+			 tlsrpt_result_name(s->result), tlsrpt_result_name(k->report));
+	assert_int_equal(s->type, k->no_records ? TLSRPT_NO_POLICY : TLSRPT_TLSA);
+	assert_int_equal(s->text_count, d->tlsa_count);
+	assert_true(str_eq(s->policy_domain, k->no_records ? STR("example") : STR("mx.example")));
+	assert_true(str_eq(s->address, STR("192.0.2.1")));
+	arena_done(&arena);
+}
+
 static void tls_task(struct task *tk, void *arg)
 {
 	struct tls_run *run = arg;
 	const struct tls_case *k = run->k;
 	struct conn_peer peer = { STR("mx.example:25"), STR("mx.example"), STR("192.0.2.1:25") };
-	struct dialled d = { .host = peer.host, .secure = true, .tlsa_base = peer.host };
+	struct dialled d = {
+		.host = peer.host, .address = peer.address, .secure = true, .tlsa_base = peer.host
+	};
 	struct ssl_ctx_st *server_tls, *context;
 	struct fake_server server;
 	struct tls_policy policy;
@@ -304,6 +345,7 @@ static void tls_task(struct task *tk, void *arg)
 		fail_msg("%s: %d, verified %d, problem %d, %s; %s", k->requirement, (int)result,
 			 (int)c->verdict.verified, (int)c->verdict.problem, c->why,
 			 c->verdict.text ? c->verdict.text : "");
+	expect_report(k, &d, &policy, c, result);
 	if (k->why && !strstr(c->why, k->why))
 		fail_msg("%s: %s", k->requirement, c->why);
 	conn_free(c);
@@ -438,6 +480,102 @@ static void mta_sts(void **state)
 	arena_done(&arena);
 }
 
+struct sts_report {
+	const char *requirement;
+	enum sts_mode mode; /* STS_NONE: there is no policy */
+	enum tlsrpt_result problem;
+	const char *host;
+	struct conn c;
+	enum tlsrpt_type type;
+	enum tlsrpt_result result;
+};
+
+static const struct sts_report sts_reports[] = {
+	{ "verified",
+	  STS_ENFORCE,
+	  0,
+	  "mx.example",
+	  { .tls = CONN_TLS_DONE, .verdict.verified = TLS_VERIFIED_PKIX },
+	  TLSRPT_STS,
+	  TLSRPT_OK },
+	{ "what is only tested is judged as if it were enforced",
+	  STS_TESTING,
+	  0,
+	  "mx.example",
+	  { .tls = CONN_TLS_DONE, .verdict.problem = TLS_PROBLEM_NOT_TRUSTED },
+	  TLSRPT_STS,
+	  TLSRPT_NOT_TRUSTED },
+	{ "a host that the tested policy does not name",
+	  STS_TESTING,
+	  0,
+	  "mx.elsewhere",
+	  { .tls = CONN_TLS_DONE, .verdict.verified = TLS_VERIFIED_PKIX },
+	  TLSRPT_STS,
+	  TLSRPT_VALIDATION_FAILURE },
+	{ "no STARTTLS, sent in plain text",
+	  STS_TESTING,
+	  0,
+	  "mx.example",
+	  { .tls = CONN_TLS_NONE },
+	  TLSRPT_STS,
+	  TLSRPT_NO_STARTTLS },
+	{ "a policy that cannot be had",
+	  STS_NONE,
+	  TLSRPT_STS_WEBPKI,
+	  "mx.example",
+	  { .tls = CONN_TLS_DONE },
+	  TLSRPT_STS,
+	  TLSRPT_STS_WEBPKI },
+	{ "mode none is no policy",
+	  STS_NONE,
+	  0,
+	  "mx.example",
+	  { .tls = CONN_TLS_DONE },
+	  TLSRPT_NO_POLICY,
+	  TLSRPT_OK },
+};
+
+static void reports_of_mta_sts(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(sts_reports); i++) {
+		const struct sts_report *k = &sts_reports[i];
+		struct sts_policy sts = { .mode = k->mode, .mx_count = 1, .mx = { "*.example" } };
+		struct tls_needs needs = { .sts = &sts, .sts_problem = k->problem };
+		struct dialled d = { .host = str_of(k->host),
+				     .address = STR("[2001:db8::1]:25"),
+				     .mx = true };
+		struct tlsrpt_session *s;
+		struct tls_policy p;
+		struct arena arena;
+
+		arena_init(&arena, 20000);
+		tls_policy_make(STR("example"), &needs, &d, &arena, &p);
+		s = tls_report_make(STR("example"), &needs, &d, &p, &k->c, CONN_READY, &arena);
+		assert_non_null(s);
+		if (s->type != k->type || s->result != k->result)
+			fail_msg("%s: %d, %s", k->requirement, (int)s->type,
+				 tlsrpt_result_name(s->result));
+		assert_int_equal(s->mx_count, k->mode != STS_NONE);
+		assert_true(str_eq(s->address, STR("2001:db8::1")));
+		arena_done(&arena);
+	}
+}
+
+static void what_was_not_tried_is_not_reported(void **state)
+{
+	const struct tls_needs needs = { 0 };
+	const struct dialled d = { .host = STR("mx.example") };
+	const struct tls_policy policy = { 0 };
+	const struct conn c = { 0 };
+	struct arena arena;
+
+	(void)state;
+	arena_init(&arena, 20000);
+	assert_null(tls_report_make(STR("example"), &needs, &d, &policy, &c, CONN_SILENT, &arena));
+	arena_done(&arena);
+}
+
 static void a_pooled_connection_fits(void **state)
 {
 	struct conn c = { .host = "mx.example" };
@@ -463,6 +601,8 @@ int main(void)
 		cmocka_unit_test(names),
 		cmocka_unit_test(verified_names),
 		cmocka_unit_test(mta_sts),
+		cmocka_unit_test(reports_of_mta_sts),
+		cmocka_unit_test(what_was_not_tried_is_not_reported),
 		cmocka_unit_test(a_pooled_connection_fits),
 	};
 

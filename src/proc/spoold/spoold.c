@@ -140,6 +140,7 @@ static void init(struct spoold *sp, struct loop *loop, struct conf *conf)
 	map_init(&sp->messages);
 	places_init(sp);
 	known_init(&sp->known);
+	tls_reports_init(&sp->tls_reports);
 	finished_init(&sp->finished);
 	list_init(&sp->committing);
 	list_init(&sp->unsaved);
@@ -189,6 +190,8 @@ int spoold_start(struct spoold *sp)
 		r = task_start(sp->loop, &sp->house, "housekeeping", housekeeping, sp);
 	if (r == 0)
 		r = task_start(sp->loop, &sp->house, "offers", known_keeper, sp);
+	if (r == 0)
+		r = task_start(sp->loop, &sp->house, "tls reports", tls_reports_keeper, sp);
 	return r;
 }
 
@@ -217,6 +220,7 @@ void spoold_stop(struct task *tk, struct spoold *sp)
 	group_wait(tk, &sp->commands, task_in(tk, NSEC_S));
 	commit_sync(sp);
 	known_save(sp);
+	tls_reports_save(sp, NEVER);
 }
 
 void spoold_free(struct spoold *sp)
@@ -231,6 +235,7 @@ void spoold_free(struct spoold *sp)
 	}
 	map_done(&sp->messages);
 	known_done(&sp->known);
+	tls_reports_done(&sp->tls_reports);
 	places_done(sp);
 	finished_done(&sp->finished);
 	sched_free(sp->sched);
@@ -273,6 +278,8 @@ void spoold_message(struct task *tk, struct channel *ch, struct ipc_message *m, 
 
 	if (channel_peer(ch) == LOCUM__PROCESS__SMTPIN)
 		append_message(tk, sp, ch, m);
+	else if (m->packet->body_case == LOCUM__PACKET__BODY_TLS_SESSION)
+		tls_reports_count(sp, m->packet->tls_session, sys_now_wall());
 	else if (channel_peer(ch) == LOCUM__PROCESS__SMTPOUT)
 		places_message(tk, sp, ch, m);
 	else if (m->packet->body_case == LOCUM__PACKET__BODY_COMMAND_CLIENT)

@@ -17,6 +17,7 @@
 #include "proc/spoold/finished.h"
 #include "proc/spoold/known.h"
 #include "proc/spoold/stored.h"
+#include "proc/spoold/tls_reports.h"
 #include "sched/sched.h"
 #include "spool/spool.h"
 #include "task/task.h"
@@ -101,6 +102,7 @@ struct spoold {
 	size_t held_first, held_count;
 
 	struct known known;
+	struct tls_reports tls_reports;
 	struct map places[SMTPOUTS_MAX]; /* places.c: taken by each smtpout, by domain */
 
 	/* command.c */
