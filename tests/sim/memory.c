@@ -175,7 +175,8 @@ struct allowance {
 
 /* smtpin: a session has 68 KiB for what comes, 4 for replies, 32 to collect a body in, and its envelope. netd: a lookup of 38
  * KiB and a route a domain; requests. spoold: itself, two batches, and 1 MiB for each big body that is being copied.
- * smtpout: a connection has 64 KiB for a piece of the body, 96 for what goes out, and replies; deliveries that wait for one. Each: another configuration beside
+ * smtpout: a connection has 64 KiB for a piece of the body, 96 for what goes out, and replies; deliveries and live transactions that wait for one; the TLS policy of
+ * a domain. Each: another configuration beside
  * the one that is still read. */
 static const struct allowance at_work[NODE_PARTS] = {
 	[PART_SMTPIN_0] = { .above_start = true, .fixed = 24 * KIB, .a_connection = 112 * KIB },
@@ -186,7 +187,10 @@ static const struct allowance at_work[NODE_PARTS] = {
 			  .a_domain = KIB,
 			  .a_message = 2 * KIB,
 			  .a_done = 512 },
-	[PART_SMTPOUT] = { .above_start = true, .fixed = 64 * KIB, .a_connection = 168 * KIB },
+	[PART_SMTPOUT] = { .above_start = true,
+			   .fixed = 96 * KIB,
+			   .a_domain = KIB,
+			   .a_connection = 168 * KIB },
 };
 
 /* Nobody is there any more: the routes that netd knows, messages that are held, and of those that are done what spoold can

@@ -356,6 +356,32 @@ static const char *start(struct live *l, task_fn *fn, const char *name)
 	return "out of memory";
 }
 
+/* Another domain's recipient goes with it only where its mail goes to the same hosts now: what smtpin knows of
+ * that may be old. */
+static bool is_elsewhere(struct smtpout *so, const struct live *l, const Locum__LiveAsk *question)
+{
+	str domain = str_of(question->domain);
+
+	return !str_case_eq(domain, l->domain) &&
+	       !(l->open && pool_leads_to(&so->outbound.pool, domain, l->contact.destination));
+}
+
+/* RFC 5321 §4.5.3.1.10, docs/decisions/0009. The transaction goes on. */
+static void answer_elsewhere(struct task *tk, struct channel *ch, uint64_t call)
+{
+	Locum__LiveAnswer answer = LOCUM__LIVE_ANSWER__INIT;
+	IPC_PACKET(packet, LIVE_ANSWER, live_answer, &answer);
+	Locum__Host host = LOCUM__HOST__INIT;
+	char *line = (char *)"4.5.3 Recipients of another server: send them in another transaction";
+
+	answer.way = LOCUM__LIVE_WAY__LIVE_REPLY;
+	answer.host = &host; /* nobody's words but ours */
+	answer.code = 452;
+	answer.lines = &line;
+	answer.n_lines = 1;
+	ipc_reply(tk, ch, call, &packet, -1, task_in(tk, DECLINE_TIME));
+}
+
 /* NULL: it will be answered. Else why not, and then there is no such transaction any more. */
 static const char *start_ask(struct smtpout *so, struct channel *ch, struct live *l,
 			     struct ipc_message *m)
@@ -381,6 +407,7 @@ static const char *start_ask(struct smtpout *so, struct channel *ch, struct live
 	if (!why)
 		why = keep_recipient(l, question->recipient);
 	l->asked_domain = arena_str(&l->arena, str_of(question->domain));
+	l->mixed = l->mixed || !str_case_eq(l->asked_domain, l->domain);
 	if (!why)
 		why = start(l, ask_task, "live recipient");
 	if (why)
@@ -457,6 +484,10 @@ void lives_message(struct task *tk, struct smtpout *so, struct channel *ch, stru
 	if (m->packet->body_case == LOCUM__PACKET__BODY_LIVE_END) {
 		if (l)
 			forget(l);
+		return;
+	}
+	if (l && !l->busy && asks && is_elsewhere(so, l, m->packet->live_ask)) {
+		answer_elsewhere(tk, ch, call);
 		return;
 	}
 	if (l && l->busy)

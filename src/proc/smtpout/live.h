@@ -56,6 +56,7 @@ struct live {
 	struct arena scratch; /* replies, until they are answered */
 	str domain;           /* of the first recipient */
 	str asked_domain;     /* of the newest */
+	bool mixed;           /* there are recipients of another domain: on this connection only */
 	msg_id id;            /* of the message, with LiveSend */
 	Locum__Packet *last;  /* LiveSend: its envelope is that of the headers */
 	struct buf received;  /* likewise */

@@ -169,8 +169,13 @@ static void note_attempt(struct live *l)
 /* Begins it with all recipients there are. 0 or *ret_why. */
 static int begin(struct task *tk, struct live *l, str *ret_why)
 {
-	int r = ask_for_place(l);
+	int r;
 
+	if (l->mixed) {
+		*ret_why = STR("its recipients are of several domains, and the connection is gone");
+		return -EXDEV;
+	}
+	r = ask_for_place(l);
 	if (r < 0)
 		return r;
 	l->handover.attempt = LOCUM__ATTEMPT__ATTEMPT_NONE;

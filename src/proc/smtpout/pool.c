@@ -88,12 +88,27 @@ void pool_quit(struct pool *p, struct conn *c)
 		conn_free(c);
 }
 
-struct conn *pool_take(struct pool *p, str domain)
+/* NULL: not known any more. */
+static struct route *current_route(struct pool *p, str domain)
 {
 	struct route *route = find_route(p, domain);
+
+	return route && route->known_until > loop_now(p->loop) ? route : NULL;
+}
+
+bool pool_leads_to(struct pool *p, str domain, str destination)
+{
+	const struct route *route = current_route(p, domain);
+
+	return route && str_eq(str_of(route->destination), destination);
+}
+
+struct conn *pool_take(struct pool *p, str domain)
+{
+	struct route *route = current_route(p, domain);
 	str key;
 
-	if (!route || route->known_until <= loop_now(p->loop))
+	if (!route)
 		return NULL;
 	key = str_of(route->destination);
 	MAP_FIND (&p->by_destination, str_hash(key, p->seed, false), struct conn, by_destination,

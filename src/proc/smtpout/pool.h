@@ -48,6 +48,8 @@ struct conn *pool_take(struct pool *p, str domain);
 void pool_give(struct pool *p, struct conn *c);
 /* Takes c over, which is of no further use: says QUIT to it, in a task of its own. */
 void pool_quit(struct pool *p, struct conn *c);
+/* Does the domain's mail go to this destination, as far as is known? */
+bool pool_leads_to(struct pool *p, str domain, str destination);
 /* The domain's mail goes to this destination, as netd just said. Forgotten quietly when out of
  * memory. */
 void pool_note_route(struct pool *p, str domain, str destination);
