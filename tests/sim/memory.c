@@ -173,7 +173,7 @@ struct allowance {
 	size_t a_message, a_done;    /* in the spool; done in this life, of which spoold can tell */
 };
 
-/* smtpin: a session has 68 KiB for what comes, 4 for replies, 32 to collect a body in, and its envelope. netd: a lookup of 38
+/* smtpin: a session has 68 KiB for what comes, 4 for replies, 32 to collect a body in, and its envelope. netd: a lookup of 44
  * KiB and a route a domain; requests. spoold: itself, two batches, and 1 MiB for each big body that is being copied.
  * smtpout: a connection has 64 KiB for a piece of the body, 96 for what goes out, and replies; deliveries and live transactions that wait for one; the TLS policy of
  * a domain. Each: another configuration beside
@@ -181,7 +181,7 @@ struct allowance {
 static const struct allowance at_work[NODE_PARTS] = {
 	[PART_SMTPIN_0] = { .above_start = true, .fixed = 24 * KIB, .a_connection = 112 * KIB },
 	[PART_SMTPIN_1] = { .above_start = true, .fixed = 24 * KIB, .a_connection = 112 * KIB },
-	[PART_NETD] = { .above_start = true, .fixed = 160 * KIB, .a_domain = 44 * KIB },
+	[PART_NETD] = { .above_start = true, .fixed = 160 * KIB, .a_domain = 50 * KIB },
 	[PART_SPOOLD] = { .fixed = 512 * KIB,
 			  .a_body = 1024 * KIB,
 			  .a_domain = KIB,
