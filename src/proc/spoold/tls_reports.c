@@ -11,8 +11,9 @@
 #include <time.h>
 
 #define KEEP_PAUSE (5 * NSEC_S)
-#define FILES_AT_ONCE 20 /* every KEEP_PAUSE, but at the end */
-#define LIVES_MAX 100    /* files of one domain and day */
+#define FILES_AT_ONCE 20        /* every KEEP_PAUSE, but at the end */
+#define REST (10 * NSEC_MINUTE) /* after a failure */
+#define LIVES_MAX 100           /* files of one domain and day */
 #define NAME_SIZE 320
 #define DATE_SIZE 16
 #define TEMPORARY "new.tmp"
@@ -151,7 +152,11 @@ static int save(struct spoold *sp, struct domain_report *d)
 {
 	_cleanup_(buf_done) struct buf file = { 0 };
 	char name[NAME_SIZE];
-	int r = open_directory(sp, true);
+	int r;
+
+	if (!sp->accepting)
+		return -ENOSPC; /* the reserve is for mail */
+	r = open_directory(sp, true);
 
 	if (r == 0)
 		r = choose_number(&sp->tls_reports, d);
@@ -163,27 +168,36 @@ static int save(struct spoold *sp, struct domain_report *d)
 	return r < 0 ? r : replace(sp->tls_reports.dir, name, buf_str(&file));
 }
 
-static void save_one(struct spoold *sp, struct domain_report *d)
+/* False: it may be better later, for all of them. */
+static bool save_one(struct spoold *sp, struct domain_report *d)
 {
 	int r = save(sp, d);
 
 	if (r < 0)
 		log_warn("tls_report.not_saved", K_Z("domain", d->domain), K_ERR(r));
-	/* On a failure not at once again: it is the next change's. */
+	if (r < 0 && r != -EEXIST)
+		return false;
 	d->changed_at = 0;
+	return true;
 }
 
 void tls_reports_save(struct spoold *sp, nsec before)
 {
-	struct map *map = &sp->tls_reports.by_domain;
+	struct tls_reports *reports = &sp->tls_reports;
+	struct map *map = &reports->by_domain;
 	unsigned saved = 0;
 
+	if (before < reports->rest_until)
+		return;
 	for (struct map_link *link = map_walk(map, NULL); link; link = map_walk(map, link)) {
 		struct domain_report *d = CONTAINER(link, struct domain_report, link);
 
 		if (!d->changed_at || d->changed_at > before)
 			continue;
-		save_one(sp, d);
+		if (!save_one(sp, d)) {
+			reports->rest_until = sys_now() + REST;
+			return;
+		}
 		if (before != NEVER && ++saved >= FILES_AT_ONCE)
 			return;
 	}

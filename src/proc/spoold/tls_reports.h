@@ -4,7 +4,8 @@
  *
  * A life of spoold begins files of its own (DOMAIN-YYYY-MM-DD.2.json): date-range says which part of the day each covers.
  * A file is replaced as a whole, some minutes after a change and at the end; what was counted since is lost with a crash.
- * They are worth no sync. Those of days more than TLS_REPORTS_DAYS ago are removed.
+ * They are worth no sync, and no byte of the spool's
+ * reserve: below it none is written. Those of days more than TLS_REPORTS_DAYS ago are removed.
  *
  * Bounded: one report a configured domain (smtp/tlsrpt.h bounds each), a few files written a second.
  */
@@ -24,6 +25,7 @@ struct spoold;
 struct tls_reports {
 	struct map by_domain;
 	int dir;          /* -1: not opened, since there was nothing to write yet */
+	nsec rest_until;  /* there was no room to write */
 	int64_t swept_on; /* the day on which old files were last looked for */
 };
 

@@ -85,6 +85,19 @@ WORLD_TEST(what_changed_lately_is_not_written_yet)
 	assert_int_equal(sessions(w, "a.example-2024-10-04.json", GOOD), 1);
 }
 
+WORLD_TEST(the_reserve_of_the_spool_is_not_for_reports)
+{
+	count(w, "a.example", TLSRPT_OK, DAY_ONE);
+	w->sp->accepting = false;
+	tls_reports_save(w->sp, NEVER);
+	assert_int_equal(sessions(w, "a.example-2024-10-04.json", GOOD), -1);
+	w->sp->accepting = true;
+	tls_reports_save(w->sp, task_now(w->tk) + NSEC_S); /* too soon after a failure */
+	assert_int_equal(sessions(w, "a.example-2024-10-04.json", GOOD), -1);
+	tls_reports_save(w->sp, task_now(w->tk) + NSEC_HOUR);
+	assert_int_equal(sessions(w, "a.example-2024-10-04.json", GOOD), 1);
+}
+
 /* Through the channel, as smtpout says it. */
 WORLD_TEST(smtpout_says_it)
 {
@@ -132,6 +145,7 @@ int main(void)
 		cmocka_unit_test(a_day_is_a_file_and_a_life_begins_another),
 		cmocka_unit_test(only_configured_domains_and_known_results_are_counted),
 		cmocka_unit_test(what_changed_lately_is_not_written_yet),
+		cmocka_unit_test(the_reserve_of_the_spool_is_not_for_reports),
 		cmocka_unit_test(smtpout_says_it),
 		cmocka_unit_test(old_ones),
 	};
