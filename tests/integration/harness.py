@@ -307,7 +307,8 @@ class Locum:
 
     def kill9(self, kind=None):
         """kill -9 of one process of that kind, or of all of them."""
-        victims = list(self.pids(kind))
+        # A child that was just born has locumd's title.
+        victims = [self.process.pid] if kind == "locumd" else list(self.pids(kind))
         if kind:
             victims = [self.world.random.choice(victims)] if victims else []
         for pid in victims:
