@@ -193,13 +193,13 @@ static const struct allowance at_work[NODE_PARTS] = {
 			   .a_connection = 168 * KIB },
 };
 
-/* Nobody is there any more: the routes that netd knows, messages that are held, and of those that are done what spoold can
- * tell. Without buffers. */
+/* Nobody is there any more: the routes that netd knows, what is to be reported of each domain's TLS, messages that are
+ * held, and of those that are done what spoold can tell. Without buffers. */
 static const struct allowance at_rest[NODE_PARTS] = {
 	[PART_SMTPIN_0] = { .above_start = true, .fixed = 2 * KIB, .a_domain = 48 },
 	[PART_SMTPIN_1] = { .above_start = true, .fixed = 2 * KIB, .a_domain = 48 },
 	[PART_NETD] = { .above_start = true, .fixed = KIB, .a_domain = 3400 },
-	[PART_SPOOLD] = { .fixed = 52 * KIB, .a_domain = 640, .a_message = 512, .a_done = 400 },
+	[PART_SPOOLD] = { .fixed = 52 * KIB, .a_domain = 1280, .a_message = 512, .a_done = 400 },
 	[PART_SMTPOUT] = { .above_start = true, .fixed = 8 * KIB },
 };
 
