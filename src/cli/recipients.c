@@ -9,18 +9,6 @@ static void closefilep(FILE **f)
 		fclose(*f);
 }
 
-static bool is_of(str address, str domain)
-{
-	char text[SMTP_PLAIN_SIZE];
-	struct smtp_path path;
-	str plain;
-
-	if (smtp_mailbox_parse(address, &path) < 0)
-		return false;
-	plain = smtp_path_plain(&path, text);
-	return str_case_eq(str_from(plain, (size_t)str_last_index(plain, '@') + 1), domain);
-}
-
 static int add(struct cli *cli, struct recipients *r, str address)
 {
 	str copy = arena_str(&cli->arena, address);
@@ -37,7 +25,7 @@ static int read_line(struct cli *cli, const char *path, size_t number, str line,
 	line = str_trim(line);
 	if (line.n == 0 || line.p[0] == '#')
 		return CLI_OK;
-	if (!is_of(line, domain))
+	if (!smtp_mailbox_is_of(line, domain))
 		return cli_fail(cli, CLI_NOTHING,
 				"%s:%zu: \"%.*s\" is no address of %.*s; nothing was imported",
 				path, number, STR_ARG(str_first(line, 100)), STR_ARG(domain));

@@ -329,6 +329,18 @@ str smtp_path_plain(const struct smtp_path *path, char text[static SMTP_PLAIN_SI
 	return str_mem(text, n);
 }
 
+bool smtp_mailbox_is_of(str mailbox, str domain)
+{
+	char text[SMTP_PLAIN_SIZE];
+	struct smtp_path path;
+	str plain;
+
+	if (smtp_mailbox_parse(mailbox, &path) < 0)
+		return false;
+	plain = smtp_path_plain(&path, text);
+	return str_case_eq(str_from(plain, (size_t)str_last_index(plain, '@') + 1), domain);
+}
+
 bool smtp_path_is_postmaster(const struct smtp_path *path)
 {
 	struct smtp_path local = { .mailbox = path->local, .local = path->local };

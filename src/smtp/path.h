@@ -47,5 +47,7 @@ bool smtp_literal_valid(str text);
  * form says the same ("a.b"@X equals a.b@x), the domain in A-labels (a@bücher.example equals
  * a@xn--bcher-kva.example). Letters above 127 in local parts stay as they are. */
 str smtp_path_plain(const struct smtp_path *path, char text[static SMTP_PLAIN_SIZE]);
+/* Is it a mailbox, without <>, and of that domain (A-labels, case ignored)? */
+bool smtp_mailbox_is_of(str mailbox, str domain);
 /* Is the local part `postmaster`, however written? */
 bool smtp_path_is_postmaster(const struct smtp_path *path);

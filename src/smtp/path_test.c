@@ -249,9 +249,20 @@ static void test_mailboxes(void **state)
 	assert_true(smtp_literal_valid(STR("[ipv6:::1]")));
 }
 
+static void test_a_mailbox_is_of_one_domain(void **state)
+{
+	(void)state;
+	assert_true(smtp_mailbox_is_of(STR("a@X.example"), STR("x.EXAMPLE")));
+	assert_true(smtp_mailbox_is_of(STR("\"a@y.example\"@x.example"), STR("x.example")));
+	assert_false(smtp_mailbox_is_of(STR("\"a@y.example\"@x.example"), STR("y.example")));
+	assert_false(smtp_mailbox_is_of(STR("a@sub.x.example"), STR("x.example")));
+	assert_false(smtp_mailbox_is_of(STR("x.example"), STR("x.example")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_mailbox_is_of_one_domain),
 		cmocka_unit_test(test_the_plain_form_has_room),
 		cmocka_unit_test(test_mailboxes),
 		cmocka_unit_test(test_paths),

@@ -238,7 +238,7 @@ static int await_name(struct task *tk, struct session *s)
 }
 
 /* The primary's verdict, where it has one: ANSWER_PASSED; else ours, once the message is in the spool. The client is
- * asked to come again where the primary may have it and the spool has not: any code will do but one that says why not here. */
+ * asked to come again where the primary may have it and the spool has not. */
 static enum answer pass_on(struct task *tk, struct intake *in, struct verdict *v)
 {
 	struct session *s = in->s;
@@ -259,7 +259,8 @@ static enum answer pass_on(struct task *tk, struct intake *in, struct verdict *v
 		case LOCUM__LIVE_WAY__LIVE_AMBIGUOUS:
 			ambiguous = true;
 			break;
-		default:
+		case LOCUM__LIVE_WAY__LIVE_AWAY:
+		case _LOCUM__LIVE_WAY_IS_INT_SIZE:
 			break;
 		}
 	}

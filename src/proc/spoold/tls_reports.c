@@ -157,7 +157,6 @@ static int save(struct spoold *sp, struct domain_report *d)
 	if (!sp->accepting)
 		return -ENOSPC; /* the reserve is for mail */
 	r = open_directory(sp, true);
-
 	if (r == 0)
 		r = choose_number(&sp->tls_reports, d);
 	if (r < 0)

@@ -477,18 +477,6 @@ int directory_next(struct directory *d, str domain, str after, nsec now_wall,
 
 /* --- imports --- */
 
-static bool is_of(str domain, str address)
-{
-	char text[SMTP_PLAIN_SIZE];
-	struct smtp_path path;
-	str plain;
-
-	if (smtp_mailbox_parse(address, &path) < 0)
-		return false;
-	plain = smtp_path_plain(&path, text);
-	return str_eq(str_from(plain, (size_t)str_last_index(plain, '@') + 1), domain);
-}
-
 static int import(struct directory *d, struct domain *dom, str local)
 {
 	struct store_record record = { 0 };
@@ -516,7 +504,7 @@ int directory_import(struct directory *d, str domain, str address)
 	str local = local_of(address, text);
 	int r;
 
-	if (local.n == 0 || !is_of(domain, address))
+	if (local.n == 0 || !smtp_mailbox_is_of(address, domain))
 		return -EINVAL;
 	r = store_domain_make(d, domain, &dom);
 	if (r < 0)
